@@ -1,0 +1,66 @@
+//! Where attempts run. The one big trait; `local/`, `kubernetes/` and `simulated/` implement it.
+//!
+//! In: commands of the engine. Out: observations on a channel. Must never decide: what an observation means is the engine's.
+
+use std::io;
+
+use crossbeam_channel::Sender;
+
+use crate::base::{AttemptId, Millis};
+use crate::engine::{Launch, Observation};
+
+/// A place where attempts run. Calls return at once; what came of them is an [`Observation`] on the channel given to
+/// [`Backend::start`]. Every call may be repeated for the same attempt without harm.
+pub trait Backend: Send {
+    /// Begins to watch. `live` are the attempts that the record believes may exist: for each of them the backend delivers
+    /// what it finds (`Exists`, `Started`, `Ended` or `Absent`) before it returns or soon after.
+    ///
+    /// # Errors
+    /// When the backend cannot be used at all; nothing was changed then.
+    fn start(&mut self, live: &[AttemptId], out: Sender<Observation>) -> Result<(), BackendError>;
+
+    /// Creates the attempt, or adopts it when it exists under its name with our lineage.
+    fn submit(&mut self, launch: Launch);
+
+    /// Ends the attempt: politely, then after `grace` by force.
+    fn stop(&mut self, attempt: &AttemptId, grace: Millis);
+
+    /// Looks whether the attempt exists.
+    fn lookup(&mut self, attempt: &AttemptId);
+
+    /// The attempt's output from the start; with `follow` it ends when the attempt does.
+    ///
+    /// # Errors
+    /// When there is none (any more), or it cannot be read.
+    fn logs(&self, attempt: &AttemptId, follow: bool) -> io::Result<Box<dyn io::Read + Send>>;
+
+    /// Removes all that the backend keeps for the attempt (Job, log, scratch). Foreign objects are never touched.
+    ///
+    /// # Errors
+    /// When something of ours is left.
+    fn remove(&mut self, attempt: &AttemptId) -> Result<(), BackendError>;
+}
+
+/// Why a backend cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendError {
+    /// One sentence.
+    pub message: String,
+    /// What would help.
+    pub hint: Option<String>,
+}
+
+impl BackendError {
+    /// An error with a hint.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl std::fmt::Display for BackendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for BackendError {}

@@ -1,0 +1,204 @@
+//! What goes into the engine and what comes out of it.
+
+use std::sync::Arc;
+
+use crate::base::{Address, AttemptId, Millis, Timestamp};
+use crate::record::event::{Anomaly, Event, MetricPoint, Outcome};
+use crate::record::run::RunSpec;
+use crate::record::state::OutputRecord;
+
+/// One thing that happened outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The orders of a plan, all or none, under its id.
+    Apply {
+        /// The plan.
+        plan_id: String,
+        /// Who applies it.
+        by: String,
+        /// What to do.
+        orders: Vec<Order>,
+    },
+    /// A backend saw something.
+    Observed(Observation),
+    /// A person asks to end runs. Live ones are stopped, waiting ones end at once; terminal ones stay.
+    Cancel {
+        /// The runs.
+        addresses: Vec<Address>,
+        /// Who asks.
+        by: String,
+    },
+    /// A person asks to run again what failed, was cancelled or was skipped.
+    Retry {
+        /// The runs.
+        addresses: Vec<Address>,
+        /// Who asks.
+        by: String,
+    },
+    /// Takes runs out of the state; live ones are cancelled first and leave when they ended.
+    Forget {
+        /// The runs.
+        addresses: Vec<Address>,
+        /// Who asks.
+        by: String,
+    },
+    /// Whether new attempts may be launched (Ctrl-C once, pause, API server away).
+    Launching(bool),
+    /// Time went by; also sent right after the start.
+    Tick,
+}
+
+/// One action of a plan, as the engine obeys it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Create or rerun. A live older generation is stopped first; the new one waits for its end.
+    Run(Arc<RunSpec>),
+    /// Settings outside the fingerprint.
+    Update(Arc<RunSpec>),
+    /// Take over the result of an equal run.
+    Reuse {
+        /// The wanted run.
+        spec: Arc<RunSpec>,
+        /// The finished run.
+        from: Address,
+        /// Its outputs.
+        outputs: Vec<OutputRecord>,
+    },
+    /// End it.
+    Cancel(Address),
+    /// Drop it from the state.
+    Forget(Address),
+}
+
+/// What a backend reports. Reports may come late, doubled and out of order; the engine copes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// The submission was accepted (or the attempt was found to exist already). It may not run yet.
+    Exists {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// It runs.
+    Started {
+        /// The attempt.
+        attempt: AttemptId,
+        /// By the backend's clock.
+        at: Timestamp,
+        /// Node, pid, GPU slots.
+        place: String,
+    },
+    /// It is over and cannot run any more. All its output was delivered before.
+    Ended {
+        /// The attempt.
+        attempt: AttemptId,
+        /// When it started, if ever.
+        started: Option<Timestamp>,
+        /// When it ended.
+        at: Timestamp,
+        /// How.
+        outcome: Outcome,
+        /// Files it left.
+        outputs: Vec<OutputRecord>,
+    },
+    /// The backend surely does not have it and surely will not start it: said after a look-up, never guessed.
+    Absent {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The submission's answer was lost; it may or may not exist. The same name is tried again.
+    SubmitUnknown {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The error.
+        detail: String,
+    },
+    /// The backend refused it for good (invalid, forbidden); it does not exist.
+    Refused {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why, in the backend's words.
+        detail: String,
+    },
+    /// Reported values.
+    Metrics {
+        /// The attempt.
+        attempt: AttemptId,
+        /// In order.
+        points: Vec<MetricPoint>,
+    },
+    /// Something odd that changes no status.
+    Noticed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What.
+        anomaly: Anomaly,
+    },
+    /// The backend cannot be reached: nothing new is launched, nothing is concluded.
+    Unreachable {
+        /// The error.
+        detail: String,
+    },
+    /// It can be reached again.
+    Reachable,
+}
+
+impl Observation {
+    /// The attempt it is about, if about one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&AttemptId> {
+        match self {
+            Self::Exists { attempt }
+            | Self::Started { attempt, .. }
+            | Self::Ended { attempt, .. }
+            | Self::Absent { attempt }
+            | Self::SubmitUnknown { attempt, .. }
+            | Self::Refused { attempt, .. }
+            | Self::Metrics { attempt, .. }
+            | Self::Noticed { attempt, .. } => Some(attempt),
+            Self::Unreachable { .. } | Self::Reachable => None,
+        }
+    }
+}
+
+/// What to perform, after the events of the same step are durable. Every command may be repeated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Create the attempt under its deterministic name, or adopt it when it exists.
+    Submit(Box<Launch>),
+    /// End the attempt: politely, and after `grace` by force. Reported as `Ended` when it is gone.
+    Stop {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Time between polite and hard.
+        grace: Millis,
+    },
+    /// Say whether it exists: answered with `Exists`, `Started`, `Ended` or `Absent`.
+    Lookup {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Send `Tick` at this time at the latest. The earliest asked for counts.
+    WakeAt(Timestamp),
+}
+
+/// All that a backend needs to create one attempt. Late words are bound by now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The run, as planned.
+    pub spec: Arc<RunSpec>,
+    /// Program and arguments, byte for byte.
+    pub argv: Vec<Arc<str>>,
+    /// Variables: declared ones, `OPPEN_*`, and those of a shell script's values.
+    pub env: Vec<(String, Arc<str>)>,
+}
+
+/// The outcome of one step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Step {
+    /// To append in one transaction, already folded into the engine's state.
+    pub events: Vec<Event>,
+    /// To perform once the events are durable.
+    pub commands: Vec<Command>,
+}

@@ -1,0 +1,227 @@
+//! Event words: everything that can happen to the record. Append-only; variants and fields are only ever added.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::run::RunSpec;
+use super::state::OutputRecord;
+use crate::base::{Address, AttemptId, Timestamp};
+
+/// One fact. The journal stores it with a sequence number, the time and the writer's fencing epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A plan's actions follow.
+    PlanApplied {
+        /// The plan.
+        plan_id: String,
+        /// Who applied it (`user@host`).
+        by: String,
+    },
+    /// The run is wanted, as a new generation (create, rerun).
+    Planned {
+        /// What to run.
+        spec: Arc<RunSpec>,
+    },
+    /// Only settings outside the fingerprint changed.
+    Updated {
+        /// The whole new spec.
+        spec: Arc<RunSpec>,
+    },
+    /// The result of an equal, finished run serves for this one: it has succeeded without running.
+    Reused {
+        /// The wanted run.
+        spec: Arc<RunSpec>,
+        /// The run whose result it is.
+        from: Address,
+        /// Its outputs.
+        outputs: Vec<OutputRecord>,
+    },
+    /// No longer in the files and not live: leaves the state, stays in history.
+    Forgotten {
+        /// The run.
+        address: Address,
+    },
+    /// Asked to stop by a person or a plan.
+    CancelRequested {
+        /// The run.
+        address: Address,
+        /// Who or what asked.
+        by: String,
+    },
+    /// Intent: the attempt will be submitted. Durable before the submission.
+    Admitted {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The backend says that it exists and runs.
+    Started {
+        /// The attempt.
+        attempt: AttemptId,
+        /// By the backend's clock.
+        at: Timestamp,
+        /// Where: node, pid, GPU slots; for people.
+        place: String,
+    },
+    /// The backend was asked to end it.
+    Stopping {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it will count as.
+        cause: Cause,
+    },
+    /// The attempt is over, for good.
+    Ended {
+        /// The attempt.
+        attempt: AttemptId,
+        /// When it started by the backend's clock, if it ever did.
+        started: Option<Timestamp>,
+        /// When it ended by the backend's clock.
+        at: Timestamp,
+        /// How.
+        outcome: Outcome,
+        /// Files it left, by content.
+        outputs: Vec<OutputRecord>,
+    },
+    /// Another attempt follows, not before a time.
+    RetryScheduled {
+        /// The run.
+        address: Address,
+        /// Earliest start.
+        not_before: Timestamp,
+    },
+    /// The run is over: every need of it may be decided.
+    Succeeded {
+        /// The run.
+        address: Address,
+    },
+    /// The run is over after its last attempt failed.
+    Failed {
+        /// The run.
+        address: Address,
+        /// Why.
+        cause: Cause,
+    },
+    /// The run is over because somebody ended it.
+    Cancelled {
+        /// The run.
+        address: Address,
+    },
+    /// The run will not start because a need did not succeed.
+    Skipped {
+        /// The run.
+        address: Address,
+        /// `workflow/job` of the need that did not succeed.
+        because: Arc<str>,
+    },
+    /// Values a run reported.
+    Metrics {
+        /// The attempt that reported them.
+        attempt: AttemptId,
+        /// In the order of reporting.
+        points: Vec<MetricPoint>,
+    },
+    /// Something a person should know.
+    Noticed {
+        /// The attempt it concerns.
+        attempt: AttemptId,
+        /// What was seen.
+        anomaly: Anomaly,
+    },
+}
+
+/// One reported value. Unknown values (NaN, infinite) are `None`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricPoint {
+    /// As reported.
+    pub name: Arc<str>,
+    /// The step it belongs to, if one was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// None when it was no finite number.
+    pub value: Option<f64>,
+}
+
+/// Why an attempt or run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Exit status 0 and all outputs there.
+    Success,
+    /// The user's program failed.
+    Error,
+    /// It used more memory than it may.
+    OutOfMemory,
+    /// A sign of a broken GPU.
+    BadGpu,
+    /// It took longer than its timeout.
+    Timeout,
+    /// Evicted, preempted, node lost, machine restarted: not its fault.
+    Interrupted,
+    /// It is gone and nobody knows how it ended.
+    Lost,
+    /// No node can ever take it, in the scheduler's words.
+    Unschedulable,
+    /// The backend refused to create it.
+    Refused,
+    /// A person or a plan ended it.
+    Cancelled,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Why.
+    pub cause: Cause,
+    /// Exit status of the process; 128 + signal when a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// For people: the scheduler's words, the missing output, the signal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+impl Outcome {
+    /// An outcome with words.
+    #[must_use]
+    pub fn new(cause: Cause, exit_code: Option<i32>, detail: impl Into<String>) -> Self {
+        Self { cause, exit_code, detail: detail.into() }
+    }
+}
+
+/// What should not happen and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "anomaly", rename_all = "kebab-case")]
+pub enum Anomaly {
+    /// The backend started the same attempt twice; both are charged.
+    DoubleStart {
+        /// Both places.
+        detail: String,
+    },
+    /// An object with our name and another owner.
+    Foreign {
+        /// Whose.
+        detail: String,
+    },
+    /// The node is out of reach; the attempt may still run, its cost goes on.
+    Unreachable {
+        /// What is known.
+        detail: String,
+    },
+    /// A report about an attempt that is over already; it changed nothing.
+    LateReport {
+        /// The report.
+        detail: String,
+    },
+    /// The submission's answer was lost; only the same name is tried again.
+    SubmitUnknown {
+        /// The error.
+        detail: String,
+    },
+    /// It waits outside our queue.
+    Waiting {
+        /// The scheduler's words.
+        detail: String,
+    },
+}

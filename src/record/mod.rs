@@ -1,0 +1,11 @@
+//! The record: what a run is, the events of its life, and their fold into [`State`].
+//!
+//! In: events. Out: state. Must never decide anything: a fold only notes what the engine decided or a backend saw.
+
+pub mod event;
+pub mod run;
+pub mod state;
+
+pub use event::{Anomaly, Cause, Event, Outcome};
+pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec};
+pub use state::{Attempt, AttemptPhase, MetricSummary, OutputRecord, RunRecord, RunStatus, State};

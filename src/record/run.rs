@@ -1,0 +1,230 @@
+//! A run as plans, the journal and backends know it: self-contained, all values filled in.
+//! These are wire types too (JSON in the store and in saved plans); fields are only ever added.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Address, Digest, Fingerprint, Millis, Money, Resources, Timestamp, Value};
+
+/// One concrete unit to execute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Stable name.
+    pub address: Address,
+    /// Digest of what makes the result.
+    pub fingerprint: Fingerprint,
+    /// What all runs of the job with the same settings share.
+    pub job: Arc<JobSpec>,
+    /// Matrix and sweep values, in the order of declaration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<(Arc<str>, Value)>,
+    /// What to execute.
+    pub command: CommandLine,
+}
+
+/// What runs of one job share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct JobSpec {
+    /// `workflow/job`, the prefix of the runs' addresses.
+    pub job: Arc<str>,
+    /// Team that pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Container image; none on the local backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Declared environment, plain values only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Arg>,
+    /// Environment taken from secrets, by reference: variable -> reference. Values are never read into state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_env: BTreeMap<String, String>,
+    /// Directory to start in, relative to the project's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// What it holds while it runs.
+    pub resources: Resources,
+    /// Who goes first.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Wall time of one attempt; none is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// Time between the polite and the hard end of a process.
+    pub grace: Millis,
+    /// How often to try again, by cause.
+    pub retry: Retry,
+    /// `workflow/job` of every job whose runs must all have succeeded first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Arc<str>>,
+    /// Files whose digests entered the fingerprint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputDigest>,
+    /// Files that the run must leave behind, relative to the project's root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// What `needs.JOB.best` means for this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricGoal>,
+    /// Free labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Values of the workflow's inputs, kept only where a late expression needs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_inputs: Option<Value>,
+    /// What one attempt is thought to take and cost.
+    #[serde(default)]
+    pub estimate: Estimate,
+    /// True when the job has many runs (matrix or sweep).
+    #[serde(default)]
+    pub many: bool,
+    /// Most runs of this job at a time (`sweep.parallel`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+}
+
+/// Words of a command. A shell script is `["/bin/sh", "-ec", SCRIPT]` whose values stand in `vars`, never in the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct CommandLine {
+    /// Program and arguments.
+    pub argv: Vec<Arg>,
+    /// Variables that the script refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vars: Vec<(Arc<str>, Arg)>,
+}
+
+/// One word: known now, or bound when the needs are done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arg {
+    /// The bytes that the process gets.
+    Text(Arc<str>),
+    /// A template that refers to `needs`, rendered once when the run is admitted.
+    Late(Arc<str>),
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// Priority class: a name and its weight; higher goes first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Priority {
+    /// 1000 urgent, 100 normal, 10 background, or declared.
+    pub weight: i32,
+    /// Name of the class.
+    pub class: Arc<str>,
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self { weight: 100, class: "normal".into() }
+    }
+}
+
+/// How many further tries each cause gets. An interruption never uses up an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// After a non-zero exit.
+    pub errors: u32,
+    /// After an eviction, a preemption, a lost node, a reboot.
+    pub interruptions: u32,
+    /// After running out of memory.
+    pub out_of_memory: u32,
+    /// After a sign of a broken GPU.
+    pub bad_gpu: u32,
+    /// After a timeout.
+    pub timeouts: u32,
+    /// Wait before the first retry; doubles each time, up to `backoff_max`.
+    pub backoff: Millis,
+    /// Longest wait.
+    pub backoff_max: Millis,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            errors: 0,
+            interruptions: 10,
+            out_of_memory: 0,
+            bad_gpu: 2,
+            timeouts: 0,
+            backoff: Millis::from_secs(10),
+            backoff_max: Millis::from_secs(600),
+        }
+    }
+}
+
+impl Retry {
+    /// Tries that a run can take at the most: one and every retry.
+    #[must_use]
+    pub fn attempts_max(&self) -> u64 {
+        1 + [self.errors, self.interruptions, self.out_of_memory, self.bad_gpu, self.timeouts].into_iter().map(u64::from).sum::<u64>()
+    }
+}
+
+/// A file (or folder) and the digest of its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputDigest {
+    /// Relative to the project's root.
+    pub path: String,
+    /// BLAKE3 of the content; a folder's covers names and contents.
+    pub digest: Digest,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// Less is better.
+    Minimize,
+    /// More is better.
+    Maximize,
+}
+
+/// The metric by which trials compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricGoal {
+    /// As the run reports it.
+    pub name: String,
+    /// Which way is better.
+    pub goal: Goal,
+}
+
+/// Expected amount with its interval and bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Money95 {
+    /// Expected.
+    pub expected: Money,
+    /// Lower end of the 95% interval.
+    pub low: Money,
+    /// Upper end.
+    pub high: Money,
+    /// Timeout x attempts, if there is a timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<Money>,
+}
+
+/// What a run is thought to take and cost, and what that rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Expected wall time of the run; none is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Millis>,
+    /// 95% interval of the wall time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(Millis, Millis)>,
+    /// Expected cost; none is unpriced, never zero dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money95>,
+    /// `declared`, `history`, `default of MODEL`, or why it is unpriced.
+    #[serde(default)]
+    pub basis: Arc<str>,
+    /// Not before this time (cheap hours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}

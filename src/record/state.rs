@@ -1,0 +1,335 @@
+//! The state: the fold of all events. Terminal statuses never change except by a new generation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Anomaly, Event, Outcome};
+use super::run::RunSpec;
+use crate::base::{Address, Digest, Timestamp};
+
+/// Everything that is known, by address.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// All runs in the state, in the order of addresses.
+    pub runs: BTreeMap<Address, RunRecord>,
+    /// Counts `Planned` events: gives each run its place in the queue.
+    pub next_seq: u64,
+}
+
+/// One run's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// What to run.
+    pub spec: Arc<RunSpec>,
+    /// Which planning of the run; starts at 1.
+    pub generation: u32,
+    /// First in, first out.
+    pub seq: u64,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Tries of this generation, in order.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Somebody asked to end it.
+    #[serde(default)]
+    pub cancel_requested: bool,
+    /// Last and best reported values, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<Arc<str>, MetricSummary>,
+    /// Files it left, by content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputRecord>,
+    /// The run whose result serves for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_from: Option<Address>,
+    /// The need that did not succeed, or the failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Arc<str>>,
+    /// Earliest start of the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Anomaly>,
+    /// When it was planned.
+    pub planned_at: Timestamp,
+    /// When it reached its terminal status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Planned; waits for needs, the pool or a backoff.
+    Pending,
+    /// An attempt was admitted and may exist, but is not known to run.
+    Launching,
+    /// An attempt runs.
+    Running,
+    /// An attempt was asked to end.
+    Stopping,
+    /// Done. Terminal.
+    Succeeded,
+    /// Its last attempt failed. Terminal.
+    Failed,
+    /// Ended by somebody. Terminal.
+    Cancelled,
+    /// A need did not succeed. Terminal.
+    Skipped,
+}
+
+impl RunStatus {
+    /// Never changes again in this generation.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped)
+    }
+
+    /// Holds resources, or may.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Launching | Self::Running | Self::Stopping)
+    }
+
+    /// The word shown and stored.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Launching => "launching",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One submission.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Starts at 1 in each generation.
+    pub number: u32,
+    /// Where it stands.
+    pub phase: AttemptPhase,
+    /// When the intent was recorded.
+    pub admitted_at: Timestamp,
+    /// By the backend's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// By the backend's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Where it ran.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// What it will count as when it ends, once it was asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_cause: Option<super::event::Cause>,
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptPhase {
+    /// Intent is durable; it may or may not exist.
+    Admitted,
+    /// Seen to run.
+    Running,
+    /// Asked to end.
+    Stopping,
+    /// Over.
+    Ended,
+}
+
+/// Last and best of one metric.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MetricSummary {
+    /// Last finite value; none when only unknown values came.
+    pub last: Option<f64>,
+    /// Smallest finite value.
+    pub min: Option<f64>,
+    /// Largest finite value.
+    pub max: Option<f64>,
+    /// Step of the last report.
+    pub step: Option<i64>,
+    /// How many values came.
+    pub count: u64,
+}
+
+/// A file that a run left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRecord {
+    /// Relative to the project's root.
+    pub path: String,
+    /// Content, or none where the backend cannot read it (a volume of the cluster).
+    pub digest: Option<Digest>,
+    /// Size.
+    pub bytes: u64,
+}
+
+impl State {
+    /// Notes one event. Events about unknown runs or attempts change nothing.
+    pub fn apply(&mut self, event: &Event, now: Timestamp) {
+        match event {
+            Event::PlanApplied { .. } => {}
+            Event::Planned { spec } => self.plan(spec, now),
+            Event::Updated { spec } => {
+                if let Some(run) = self.runs.get_mut(&spec.address) {
+                    run.spec = Arc::clone(spec);
+                }
+            }
+            Event::Reused { spec, from, outputs } => {
+                self.plan(spec, now);
+                self.with(&spec.address, |run| {
+                    run.reused_from = Some(from.clone());
+                    run.outputs.clone_from(outputs);
+                    run.end(RunStatus::Succeeded, now);
+                });
+            }
+            Event::Forgotten { address } => {
+                self.runs.remove(address);
+            }
+            Event::CancelRequested { address, .. } => self.with(address, |run| run.cancel_requested = true),
+            Event::RetryScheduled { address, not_before } => self.with(address, |run| {
+                run.status = RunStatus::Pending;
+                run.not_before = Some(*not_before);
+            }),
+            Event::Succeeded { address } => self.with(address, |run| run.end(RunStatus::Succeeded, now)),
+            Event::Failed { address, .. } => self.with(address, |run| run.end(RunStatus::Failed, now)),
+            Event::Cancelled { address } => self.with(address, |run| run.end(RunStatus::Cancelled, now)),
+            Event::Skipped { address, because } => self.with(address, |run| {
+                run.because = Some(Arc::clone(because));
+                run.end(RunStatus::Skipped, now);
+            }),
+            Event::Admitted { attempt } => self.with(&attempt.address, |run| run.admit(attempt.number, now)),
+            Event::Started { attempt, at, place } => self.with(&attempt.address, |run| run.started(attempt.number, *at, place)),
+            Event::Stopping { attempt, cause } => self.with(&attempt.address, |run| {
+                if let Some(a) = run.open_attempt(attempt.number) {
+                    a.phase = AttemptPhase::Stopping;
+                    a.stop_cause = Some(*cause);
+                    run.status = RunStatus::Stopping;
+                }
+            }),
+            Event::Ended { attempt, started, at, outcome, outputs } => self.with(&attempt.address, |run| {
+                if let Some(a) = run.open_attempt(attempt.number) {
+                    a.phase = AttemptPhase::Ended;
+                    a.started_at = started.or(a.started_at);
+                    a.ended_at = Some(*at);
+                    a.outcome = Some(outcome.clone());
+                    run.outputs.clone_from(outputs);
+                }
+            }),
+            Event::Metrics { attempt, points } => self.with(&attempt.address, |run| {
+                for point in points {
+                    run.note_metric(point);
+                }
+            }),
+            Event::Noticed { attempt, anomaly } => self.with(&attempt.address, |run| {
+                if !run.notices.contains(anomaly) {
+                    run.notices.push(anomaly.clone());
+                }
+            }),
+        }
+    }
+
+    fn with(&mut self, address: &Address, change: impl FnOnce(&mut RunRecord)) {
+        if let Some(run) = self.runs.get_mut(address) {
+            change(run);
+        }
+    }
+
+    fn plan(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
+        let generation = self.runs.get(&spec.address).map_or(1, |old| old.generation.saturating_add(1));
+        let seq = self.next_seq;
+        self.next_seq = seq.saturating_add(1);
+        self.runs.insert(spec.address.clone(), RunRecord::new(Arc::clone(spec), generation, seq, now));
+    }
+}
+
+impl RunRecord {
+    /// A run just planned.
+    #[must_use]
+    pub fn new(spec: Arc<RunSpec>, generation: u32, seq: u64, now: Timestamp) -> Self {
+        Self {
+            spec,
+            generation,
+            seq,
+            status: RunStatus::Pending,
+            attempts: Vec::new(),
+            cancel_requested: false,
+            metrics: BTreeMap::new(),
+            outputs: Vec::new(),
+            reused_from: None,
+            because: None,
+            not_before: None,
+            notices: Vec::new(),
+            planned_at: now,
+            ended_at: None,
+        }
+    }
+
+    /// The attempt that is not over, if any. At most one is live at a time.
+    #[must_use]
+    pub fn live_attempt(&self) -> Option<&Attempt> {
+        self.attempts.last().filter(|a| a.phase != AttemptPhase::Ended)
+    }
+
+    fn open_attempt(&mut self, number: u32) -> Option<&mut Attempt> {
+        self.attempts.last_mut().filter(|a| a.number == number && a.phase != AttemptPhase::Ended)
+    }
+
+    fn admit(&mut self, number: u32, now: Timestamp) {
+        self.status = RunStatus::Launching;
+        self.not_before = None;
+        self.attempts.push(Attempt {
+            number,
+            phase: AttemptPhase::Admitted,
+            admitted_at: now,
+            started_at: None,
+            ended_at: None,
+            place: String::new(),
+            outcome: None,
+            stop_cause: None,
+        });
+    }
+
+    fn started(&mut self, number: u32, at: Timestamp, place: &str) {
+        if let Some(a) = self.open_attempt(number) {
+            a.started_at = Some(at);
+            place.clone_into(&mut a.place);
+            if a.phase == AttemptPhase::Admitted {
+                a.phase = AttemptPhase::Running;
+                self.status = RunStatus::Running;
+            }
+        }
+    }
+
+    fn end(&mut self, status: RunStatus, now: Timestamp) {
+        if !self.status.is_terminal() {
+            self.status = status;
+            self.ended_at = Some(now);
+        }
+    }
+
+    fn note_metric(&mut self, point: &super::event::MetricPoint) {
+        let new = MetricSummary { last: None, min: None, max: None, step: None, count: 0 };
+        let m = self.metrics.entry(Arc::clone(&point.name)).or_insert(new);
+        m.count += 1;
+        m.step = point.step.or(m.step);
+        if let Some(value) = point.value.filter(|v| v.is_finite()) {
+            m.last = Some(value);
+            m.min = Some(m.min.map_or(value, |old| old.min(value)));
+            m.max = Some(m.max.map_or(value, |old| old.max(value)));
+        }
+    }
+}
