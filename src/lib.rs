@@ -8,8 +8,20 @@
 
 // ---- pure ----
 pub mod base;
-pub mod engine;
-pub mod expand;
 pub mod record;
+pub mod spec;
+pub mod expand;
+pub mod graph;
+pub mod price;
+pub mod queue;
+pub mod check;
+pub mod diff;
+pub mod engine;
 // ---- input and output begin ----
+pub mod files;
+pub mod store;
 pub mod backend;
+pub mod track;
+pub mod drive;
+pub mod watch;
+pub mod cli;

@@ -2,6 +2,10 @@
 //!
 //! In: commands of the engine. Out: observations on a channel. Must never decide: what an observation means is the engine's.
 
+pub mod kubernetes;
+pub mod local;
+pub mod simulated;
+
 use std::io;
 
 use crossbeam_channel::Sender;

@@ -1,0 +1,1 @@
+//! Attempts in a seeded, faulty cluster of the imagination, for the simulator.

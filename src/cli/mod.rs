@@ -1,0 +1,1 @@
+//! Arguments, a file a command, views, exit codes.

@@ -1,0 +1,1 @@
+//! Desired runs against recorded ones: the plan.

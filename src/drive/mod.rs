@@ -1,0 +1,1 @@
+//! The one event loop: receive, append, fold, step, hand commands to the backend.

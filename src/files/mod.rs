@@ -1,0 +1,1 @@
+//! Files of the project: root, discovery, confinement to the root, digests.

@@ -1,0 +1,1 @@
+//! Jobs to a sealed DAG: cycles, order, critical path, drawings. petgraph lives only here.

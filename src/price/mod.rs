@@ -1,0 +1,1 @@
+//! Runs, rates and history to estimates of time and money.

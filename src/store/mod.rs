@@ -1,0 +1,1 @@
+//! Journal, lock, saved plans: SQLite.

@@ -1,0 +1,1 @@
+//! Metrics in: log lines and metric files.

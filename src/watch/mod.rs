@@ -1,0 +1,1 @@
+//! File changes to replans.
