@@ -1,0 +1,20 @@
+//! The documents, a file a concept. Doc comments are what editors show.
+
+mod job;
+mod project;
+mod sweep;
+mod workflow;
+
+use std::sync::Arc;
+
+use crate::spec::scalar::{Plain, Templ};
+
+pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
+pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
+pub use sweep::{Matrix, MatrixAxis, MetricDecl, Parameter, PruneDecl, Sweep};
+pub use workflow::{BudgetDecl, InputDecl, Workflow};
+
+/// Text that may hold a template.
+pub type Text = Templ<Arc<str>>;
+/// Text that may not.
+pub type Word = Plain<Arc<str>>;

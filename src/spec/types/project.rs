@@ -1,0 +1,149 @@
+//! The project document: backend, pool, rates, models, limits.
+
+use super::{BudgetDecl, EstimateDecl, Word};
+use crate::base::{Millis, Money};
+use crate::document;
+use crate::spec::lower::{Must, Named};
+use crate::spec::scalar::{Cpu, Memory, Plain, Ppm};
+
+document! {
+    /// The project file `oppen.yaml`: where runs run, what they may use and what that costs.
+    "a project" pub struct Project {
+        /// The version of the language: `oppen/v1`.
+        "apiVersion" api_version: Option<Word>,
+        /// `Project`.
+        "kind" kind: Option<Word>,
+        /// Name of the project.
+        "name" name: Must<Word>,
+        /// What it is for, for people.
+        "description" description: Option<Word>,
+        /// `local` (the default) or `kubernetes`.
+        "backend" backend: Option<Word>,
+        /// Capacity that admits runs.
+        "pool" pool: Option<PoolDecl>,
+        /// What resources cost; the built-in rates hold where it says nothing.
+        "rates" rates: Option<RatesDecl>,
+        /// Default estimates by model type.
+        "models" models: Named<ModelDecl>,
+        /// Further priority classes: name and weight (urgent is 1000, normal 100, background 10).
+        "priorities" priorities: Named<Plain<u32>>,
+        /// Most that a single run may ask for.
+        "limits" limits: Option<LimitsDecl>,
+        /// What the project may cost.
+        "budget" budget: Option<BudgetDecl>,
+        /// The cluster, for `backend: kubernetes`.
+        "kubernetes" kubernetes: Option<KubernetesDecl>,
+    }
+}
+
+document! {
+    /// Capacity that admits runs.
+    "a pool" pub struct PoolDecl {
+        /// Most runs at a time (default 3).
+        "max_concurrent" max_concurrent: Option<Plain<u32>>,
+        /// Most of each resource at a time.
+        "quotas" quotas: Option<QuotasDecl>,
+        /// Further quotas by priority class.
+        "classes" classes: Named<QuotasDecl>,
+    }
+}
+
+document! {
+    /// Most of each resource that runs may hold together.
+    "quotas" pub struct QuotasDecl {
+        /// GPUs.
+        "gpu" gpu: Option<Plain<u32>>,
+        /// Cores.
+        "cpu" cpu: Option<Plain<Cpu>>,
+        /// Memory.
+        "memory" memory: Option<Plain<Memory>>,
+    }
+}
+
+document! {
+    /// Most that a single run may ask for.
+    "limits" pub struct LimitsDecl {
+        /// GPUs.
+        "gpu" gpu: Option<Plain<u32>>,
+        /// Cores.
+        "cpu" cpu: Option<Plain<Cpu>>,
+        /// Memory.
+        "memory" memory: Option<Plain<Memory>>,
+        /// Longest timeout.
+        "timeout" timeout: Option<Plain<Millis>>,
+        /// Expected cost.
+        "cost" cost: Option<Plain<Money>>,
+    }
+}
+
+document! {
+    /// What resources cost by the hour.
+    "rates" pub struct RatesDecl {
+        /// A GPU of any type not named below (built in: 0.50 USD).
+        "gpu" gpu: Option<Plain<Money>>,
+        /// GPUs by type.
+        "gpus" gpus: Named<Plain<Money>>,
+        /// A core (built in: 0.05 USD).
+        "cpu" cpu: Option<Plain<Money>>,
+        /// A GiB of memory (built in: 0.005 USD).
+        "memory" memory: Option<Plain<Money>>,
+        /// Cheap hours.
+        "off_peak" off_peak: Option<OffPeakDecl>,
+        /// Factors by priority class (built in: urgent 1.5, background 0.8).
+        "priority" priority: Named<Plain<Ppm>>,
+        /// Factor of spot capacity (built in: 0.3).
+        "spot" spot: Option<Plain<Ppm>>,
+        /// Date of the prices.
+        "as_of" as_of: Option<Word>,
+        /// Where the prices are from.
+        "source" source: Option<Word>,
+    }
+}
+
+document! {
+    /// Hours at a lower price.
+    "off_peak" pub struct OffPeakDecl {
+        /// Factor of the price (built in: 0.5).
+        "factor" factor: Option<Plain<Ppm>>,
+        /// Start of the cheap hours, `22:00`.
+        "from" from: Option<Word>,
+        /// End of the cheap hours, `08:00`.
+        "to" to: Option<Word>,
+        /// Whether Saturdays and Sundays are cheap all day.
+        "weekends" weekends: Option<Plain<bool>>,
+        /// Time zone by its IANA name, such as `Europe/Berlin` (built in: UTC).
+        "timezone" timezone: Option<Word>,
+    }
+}
+
+document! {
+    /// Default estimate of a model type.
+    "a model" pub struct ModelDecl {
+        /// How long a run is thought to take.
+        "estimate" estimate: Must<EstimateDecl>,
+    }
+}
+
+document! {
+    /// The cluster and how runs stand in it.
+    "kubernetes" pub struct KubernetesDecl {
+        /// Context of the kubeconfig; without it the current one.
+        "context" context: Option<Word>,
+        /// Namespace of all objects.
+        "namespace" namespace: Option<Word>,
+        /// Claim that holds the project's files in pods.
+        "claim" claim: Option<Word>,
+        /// Where the claim is mounted; runs start there (default /workspace).
+        "mount" mount: Option<Word>,
+        /// `Always`, `IfNotPresent` (the default) or `Never`.
+        "image_pull_policy" image_pull_policy: Option<Word>,
+        /// Secrets for pulling images.
+        "image_pull_secrets" image_pull_secrets: Vec<Word>,
+        /// Local queue, where Kueue admits.
+        "queue" queue: Option<Word>,
+        /// Node label that holds the GPU type.
+        "gpu_label" gpu_label: Option<Word>,
+        /// User that containers run as (default 65534).
+        "user" user: Option<Plain<u32>>,
+    }
+}

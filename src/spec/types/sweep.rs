@@ -1,0 +1,174 @@
+//! Variations of a job: matrices and sweeps.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Text, Word};
+use crate::base::{Diagnostic, Diagnostics, Millis, Money, Span};
+use crate::document;
+use crate::spec::lower::{Definitions, Lower, Must, Named, entries, list, wrong};
+use crate::spec::scalar::Plain;
+use crate::spec::tree::{Kind, Node};
+
+/// A run for each combination of values, as in GitHub Actions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    /// Where it is written.
+    pub span: Span,
+    /// The axes, in the order of writing.
+    pub axes: Vec<(Arc<str>, Span, MatrixAxis)>,
+    /// Combinations to add, or values to add to combinations that match.
+    pub include: Vec<Vec<(Arc<str>, Value)>>,
+    /// Combinations to leave out.
+    pub exclude: Vec<Vec<(Arc<str>, Value)>>,
+}
+
+/// The values of one axis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MatrixAxis {
+    /// Written out.
+    Values(Vec<Value>),
+    /// From, to (excluded), step.
+    Range(i64, i64, i64, Span),
+    /// An expression that gives a list.
+    Template(Arc<str>, Span),
+}
+
+type Combination = Vec<(Arc<str>, Value)>;
+
+impl Lower for Matrix {
+    fn lower(node: &Node, diags: &mut Diagnostics) -> Option<Self> {
+        let mut matrix = Self { span: node.span, axes: Vec::new(), include: Vec::new(), exclude: Vec::new() };
+        for entry in entries(node, "a mapping from names to lists of values", diags)? {
+            match entry.key.as_ref() {
+                "include" => matrix.include = combinations(&entry.value, diags)?,
+                "exclude" => matrix.exclude = combinations(&entry.value, diags)?,
+                _ => matrix.axes.extend(axis(&entry.value, diags).map(|a| (Arc::clone(&entry.key), entry.key_span, a))),
+            }
+        }
+        Some(matrix)
+    }
+    fn schema(_: &mut Definitions) -> Value {
+        let combos = json!({"type": "array", "items": {"type": "object"}});
+        let range = json!({"type": "object", "properties": {"range": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3}}, "required": ["range"], "additionalProperties": false});
+        json!({
+            "type": "object",
+            "properties": {"include": combos, "exclude": combos},
+            "additionalProperties": {"anyOf": [{"type": "array", "minItems": 1}, range, {"type": "string", "pattern": "\\{\\{"}]},
+        })
+    }
+}
+
+fn combinations(node: &Node, diags: &mut Diagnostics) -> Option<Vec<Combination>> {
+    let items: Vec<Named<Value>> = list(node, diags)?;
+    Some(items.into_iter().map(|c| c.0.into_iter().map(|(k, _, v)| (k, v)).collect()).collect())
+}
+
+fn axis(node: &Node, diags: &mut Diagnostics) -> Option<MatrixAxis> {
+    match &node.kind {
+        Kind::List(items) if items.is_empty() => {
+            diags.push(Diagnostic::error("empty-axis", node.span, "an axis without values gives no run").hint("give at least one value"));
+            None
+        }
+        Kind::List(_) => list(node, diags).map(MatrixAxis::Values),
+        Kind::Scalar { text, .. } if crate::spec::scalar::is_template(text) => Some(MatrixAxis::Template(Arc::clone(text), node.span)),
+        Kind::Scalar { .. } => {
+            diags.push(wrong(node, "a list of values or `{range: [from, to, step]}`"));
+            None
+        }
+        Kind::Map(map) => {
+            let bounds: Vec<Value> = match map.iter().find(|e| e.key.as_ref() == "range" && map.len() == 1) {
+                Some(range) => list(&range.value, diags)?,
+                None => Vec::new(),
+            };
+            let bounds: Vec<i64> = bounds.iter().filter_map(Value::as_i64).collect();
+            match bounds[..] {
+                [from, to] => Some(MatrixAxis::Range(from, to, 1, node.span)),
+                [from, to, step] if step != 0 => Some(MatrixAxis::Range(from, to, step, node.span)),
+                _ => {
+                    diags.push(wrong(node, "`{range: [from, to, step]}` of whole numbers").hint("`to` is excluded, `step` may be left out and may not be 0"));
+                    None
+                }
+            }
+        }
+    }
+}
+
+document! {
+    /// Trials over a space of parameters.
+    "a sweep" pub struct Sweep {
+        /// `grid` or `random`; `sobol`, `tpe`, `cma-es`, `gp`, `pbt` are not built yet.
+        "method" method: Must<Word>,
+        /// The metric by which trials compare.
+        "metric" metric: Option<MetricDecl>,
+        /// The parameters, by name.
+        "parameters" parameters: Must<Named<Parameter>>,
+        /// Conditions that every trial must meet. Not built yet.
+        "constraints" constraints: Vec<Word>,
+        /// How many trials.
+        "trials" trials: Option<Text>,
+        /// Most trials at a time.
+        "parallel" parallel: Option<Plain<u32>>,
+        /// Seed of the method's randomness (default 0).
+        "seed" seed: Option<Plain<u32>>,
+        /// Early end of bad trials. Not built yet.
+        "prune" prune: Option<PruneDecl>,
+        /// Most that all trials together may cost.
+        "max_cost" max_cost: Option<Plain<Money>>,
+        /// Longest time of the whole sweep. Not built yet.
+        "max_time" max_time: Option<Plain<Millis>>,
+        /// Failed trials after which the sweep ends. Not built yet.
+        "max_failed" max_failed: Option<Plain<u32>>,
+    }
+}
+
+document! {
+    /// A reported metric and which way is better.
+    "a metric" pub struct MetricDecl {
+        /// As the run reports it.
+        "name" name: Must<Word>,
+        /// `minimize` or `maximize`.
+        "goal" goal: Must<Word>,
+    }
+}
+
+document! {
+    /// Early end of bad trials.
+    "prune" pub struct PruneDecl {
+        /// `asha`, `hyperband` or `median`.
+        "method" method: Must<Word>,
+        /// Steps before the first decision.
+        "min" min: Option<Plain<u32>>,
+        /// Steps of a full trial.
+        "max" max: Option<Plain<u32>>,
+        /// Keep one of this many.
+        "eta" eta: Option<Plain<u32>>,
+    }
+}
+
+document! {
+    /// One parameter: `values`, a fixed `value`, or a distribution with bounds. Bounds are values, never exponents.
+    "a parameter" pub struct Parameter {
+        /// The values to choose from.
+        "values" values: Option<Value>,
+        /// Weights of the values.
+        "weights" weights: Option<Value>,
+        /// One fixed value.
+        "value" value: Option<Value>,
+        /// `uniform`, `log_uniform`, `int_uniform`, `int_log_uniform`, `quantized_uniform`, `normal`, `log_normal`; without it, by the bounds.
+        "distribution" distribution: Option<Word>,
+        /// Lower bound.
+        "min" min: Option<Value>,
+        /// Upper bound, included.
+        "max" max: Option<Value>,
+        /// Step between values.
+        "step" step: Option<Value>,
+        /// Mean of a normal distribution (of the logarithm for `log_normal`).
+        "mean" mean: Option<Value>,
+        /// Standard deviation of a normal distribution (of the logarithm for `log_normal`).
+        "std" std: Option<Value>,
+        /// Condition under which it exists. Not built yet.
+        "when" when: Option<Word>,
+    }
+}
