@@ -4,5 +4,11 @@
 //! re-parse a rendered value.
 
 pub mod desired;
+mod dimension;
+pub mod inputs;
+pub mod paths;
+pub mod space;
+pub mod shell;
+pub mod template;
 
 pub use desired::{Desired, DesiredJob};

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Matrix, MetricDecl, Sweep, Text, Word};
 use crate::base::{Capacity, Diagnostics, Millis, Span};
-use crate::document;
 use crate::spec::lower::{Definitions, Lower, Named, list, wrong};
 use crate::spec::scalar::{Cpu, GpuAsk, Memory, Plain, Scalar, Templ};
 use crate::spec::tree::{Kind, Node};

@@ -2,7 +2,6 @@
 
 use super::{BudgetDecl, EstimateDecl, Word};
 use crate::base::{Millis, Money};
-use crate::document;
 use crate::spec::lower::{Must, Named};
 use crate::spec::scalar::{Cpu, Memory, Plain, Ppm};
 

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Text, Word};
 use crate::base::{Diagnostic, Diagnostics, Millis, Money, Span};
-use crate::document;
 use crate::spec::lower::{Definitions, Lower, Must, Named, entries, list, wrong};
 use crate::spec::scalar::Plain;
 use crate::spec::tree::{Kind, Node};

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::{Defaults, Job, Text, Word};
 use crate::base::Money;
-use crate::document;
 use crate::spec::lower::{Must, Named};
 use crate::spec::scalar::Plain;
 

@@ -1,0 +1,308 @@
+//! Variations of a job: the params of its runs, from a matrix or a sweep, counted before they are made.
+//!
+//! Random trials are drawn by a counter: trial i is a function of space, seed and i alone, so that more trials keep the ones
+//! that exist. Bits come from BLAKE3 in its extendable-output mode; normal values by the Box-Muller transform (1958).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::template::{Names, Scope, Template};
+use crate::base::{Diagnostic, Diagnostics, SourceMap, Span, suggest};
+use crate::spec::types::{Matrix, MatrixAxis, Parameter, Sweep};
+
+/// Most runs that one project may have.
+pub const MAX_RUNS: u128 = 1_000_000;
+
+/// Params of one run: its key in the address and the values.
+pub type Point = (Option<String>, Vec<(Arc<str>, Value)>);
+
+/// What a space is made in.
+pub struct Context<'a> {
+    /// The workflow's inputs, for bounds that are templates.
+    pub inputs: &'a Value,
+    /// Names of the inputs.
+    pub names: &'a Names,
+    /// For places inside scalars.
+    pub sources: &'a SourceMap,
+}
+
+/// All runs of a matrix, in the order of the axes.
+pub fn matrix(matrix: &Matrix, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Point> {
+    let mut axes: Vec<(Arc<str>, Vec<Value>)> = Vec::new();
+    let mut count: u128 = 1;
+    for (name, span, axis) in &matrix.axes {
+        let length = match axis {
+            MatrixAxis::Range(from, to, step, _) => range_len(*from, *to, *step),
+            MatrixAxis::Values(v) => v.len() as u128,
+            MatrixAxis::Template(..) => 1,
+        };
+        count = count.saturating_mul(length);
+        if !too_many(count, matrix.span, diags) {
+            axes.push((Arc::clone(name), axis_values(axis, *span, cx, diags)));
+        }
+    }
+    if diags.has_errors() && count > MAX_RUNS {
+        return Vec::new();
+    }
+    let mut rows = product(&axes);
+    rows.retain(|row| !matrix.exclude.iter().any(|e| !e.is_empty() && e.iter().all(|(k, v)| row.iter().any(|(n, x)| n == k && x == v))));
+    include(&mut rows, matrix, &axes);
+    if rows.is_empty() {
+        diags.push(Diagnostic::error("empty-matrix", matrix.span, "the matrix gives no run").hint("give an axis with values, and exclude less"));
+    }
+    keyed(rows, matrix.span, diags)
+}
+
+fn range_len(from: i64, to: i64, step: i64) -> u128 {
+    let distance = if step > 0 { i128::from(to) - i128::from(from) } else { i128::from(from) - i128::from(to) };
+    u128::try_from(distance.max(0)).unwrap_or(0).div_ceil(u128::from(step.unsigned_abs()))
+}
+
+fn axis_values(axis: &MatrixAxis, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Value> {
+    match axis {
+        MatrixAxis::Values(values) => values.iter().filter_map(|v| render(v, span, cx, diags)).collect(),
+        MatrixAxis::Range(from, to, step, _) => {
+            let length = usize::try_from(range_len(*from, *to, *step)).unwrap_or(0);
+            (0..length).map(|i| Value::from(from.wrapping_add(step.wrapping_mul(i64::try_from(i).unwrap_or(0))))).collect()
+        }
+        MatrixAxis::Template(text, span) => match render(&Value::String(text.to_string()), *span, cx, diags) {
+            Some(Value::Array(values)) if !values.is_empty() => values,
+            Some(other) => {
+                diags.push(Diagnostic::error("wrong-type", *span, format!("expected a list of values, the template gives `{other}`")).hint("use an input of type `list`"));
+                Vec::new()
+            }
+            None => Vec::new(),
+        },
+    }
+}
+
+/// The cartesian product; the first axis varies slowest.
+fn product(axes: &[(Arc<str>, Vec<Value>)]) -> Vec<Vec<(Arc<str>, Value)>> {
+    let mut rows = if axes.is_empty() { Vec::new() } else { vec![Vec::new()] };
+    for (name, values) in axes {
+        rows = rows
+            .iter()
+            .flat_map(|row: &Vec<(Arc<str>, Value)>| {
+                values.iter().map(move |value| {
+                    let mut longer = Vec::with_capacity(axes.len());
+                    longer.extend_from_slice(row);
+                    longer.push((Arc::clone(name), value.clone()));
+                    longer
+                })
+            })
+            .collect();
+    }
+    rows
+}
+
+/// GitHub's rule: an included combination is added to every original combination whose axis values it does not change; when
+/// there is none, it becomes a combination of its own.
+fn include(rows: &mut Vec<Vec<(Arc<str>, Value)>>, matrix: &Matrix, axes: &[(Arc<str>, Vec<Value>)]) {
+    let originals = rows.len();
+    for extra in &matrix.include {
+        let mut matched = false;
+        for row in rows.iter_mut().take(originals) {
+            let clash = extra.iter().any(|(k, v)| axes.iter().any(|(a, _)| a == k) && !row.iter().any(|(n, x)| n == k && x == v));
+            if !clash {
+                matched = true;
+                for (k, v) in extra {
+                    match row.iter_mut().find(|(n, _)| n == k) {
+                        Some(slot) => slot.1 = v.clone(),
+                        None => row.push((Arc::clone(k), v.clone())),
+                    }
+                }
+            }
+        }
+        if !matched {
+            rows.push(extra.clone());
+        }
+    }
+}
+
+fn keyed(rows: Vec<Vec<(Arc<str>, Value)>>, span: Span, diags: &mut Diagnostics) -> Vec<Point> {
+    let mut seen = rustc_hash::FxHashSet::default();
+    rows.into_iter()
+        .filter_map(|row| {
+            let key = key(&row);
+            if !seen.insert(key.to_lowercase()) {
+                diags.push(Diagnostic::error("same-key", span, format!("two combinations have the same address key `[{key}]`")).hint("make the values differ by more than case"));
+                return None;
+            }
+            Some((Some(key), row))
+        })
+        .collect()
+}
+
+/// `fold=0,seed=1`; values that are long or have odd characters are followed by a hash instead of being cut silently.
+fn key(row: &[(Arc<str>, Value)]) -> String {
+    let parts: Vec<String> = row
+        .iter()
+        .map(|(name, value)| {
+            let mut text = String::new();
+            super::template::push_word(&mut text, value);
+            let safe: String = text.chars().map(|c| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' }).take(32).collect();
+            if safe == text { format!("{name}={safe}") } else { format!("{name}={safe}~{}", &crate::base::Digest::of(text.as_bytes()).short()[..8]) }
+        })
+        .collect();
+    parts.join(",")
+}
+
+/// The trials of a sweep.
+pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Point> {
+    if !method_is_built(sweep, diags) {
+        return Vec::new();
+    }
+    let dims: Vec<Option<(Arc<str>, Dimension)>> =
+        sweep.parameters.0.iter().map(|(name, at, p)| Dimension::read(p, *at, cx, diags).map(|d| (Arc::clone(name), d))).collect();
+    if dims.is_empty() {
+        diags.push(Diagnostic::error("empty-space", span, "a sweep without parameters has nothing to try").hint("add `parameters`"));
+    }
+    let Some(dims) = dims.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let trials = sweep.trials.as_ref().and_then(|t| trials(t, cx, diags));
+    let points = match &*sweep.method.0.0 {
+        "grid" => grid(&dims, sweep, trials, diags),
+        _ => random(&dims, sweep, trials, diags),
+    };
+    points.into_iter().enumerate().map(|(i, row)| (Some(i.to_string()), row)).collect()
+}
+
+fn method_is_built(sweep: &Sweep, diags: &mut Diagnostics) -> bool {
+    let method = &sweep.method.0;
+    let mut later = |span: Span, what: &str| {
+        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
+    };
+    match &*method.0 {
+        "grid" | "random" => {}
+        "sobol" | "tpe" | "cma-es" | "gp" | "pbt" => later(method.1, &format!("the method `{}`", method.0)),
+        other => {
+            let hint = suggest::hint(other, ["grid", "random", "sobol", "tpe", "cma-es", "gp", "pbt"]);
+            diags.push(Diagnostic::error("unknown-method", method.1, format!("unknown method `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            return false;
+        }
+    }
+    let mut later = |span: Span, what: &str| {
+        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
+    };
+    if let Some(prune) = &sweep.prune {
+        later(prune.span, "`prune`");
+    }
+    if let Some(first) = sweep.constraints.first() {
+        later(first.1, "`constraints`");
+    }
+    if let Some(p) = &sweep.max_time {
+        later(p.1, "`max_time`");
+    }
+    if let Some(p) = &sweep.max_failed {
+        later(p.1, "`max_failed`");
+    }
+    for (_, _, p) in sweep.parameters.0.iter() {
+        if let Some(when) = &p.when {
+            later(when.1, "`when`");
+        }
+    }
+    matches!(&*method.0, "grid" | "random")
+}
+
+fn trials(text: &crate::spec::types::Text, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<(u64, Span)> {
+    let (raw, span) = match text {
+        crate::spec::scalar::Templ::Known(t, s) | crate::spec::scalar::Templ::Template(t, s) => (t, *s),
+    };
+    let value = render(&Value::String(raw.to_string()), span, cx, diags)?;
+    let mut word = String::new();
+    super::template::push_word(&mut word, &value);
+    match word.trim().parse::<u64>() {
+        Ok(n) if n > 0 => Some((n, span)),
+        _ => {
+            diags.push(Diagnostic::error("wrong-type", span, format!("`{}` is not a number of trials", crate::base::text::escape(&word))).hint("write a whole number from 1 up"));
+            None
+        }
+    }
+}
+
+fn grid(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Span)>, diags: &mut Diagnostics) -> Vec<Vec<(Arc<str>, Value)>> {
+    let mut count: u128 = 1;
+    for ((_, dim), (name, span, _)) in dims.iter().zip(sweep.parameters.0.iter()) {
+        match dim.cardinality() {
+            Some(n) => count = count.saturating_mul(n),
+            None => {
+                diags.push(Diagnostic::error("continuous-grid", *span, format!("a grid over the continuous range of `{name}` has no end")).hint("give `values`, a `step`, or use `method: random` with `trials`"));
+                return Vec::new();
+            }
+        }
+    }
+    if too_many(count, sweep.parameters_span(), diags) {
+        return Vec::new();
+    }
+    let axes: Vec<(Arc<str>, Vec<Value>)> = dims.iter().map(|(n, d)| (Arc::clone(n), d.all())).collect();
+    let mut rows = product(&axes);
+    if let Some((limit, _)) = trials {
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    rows
+}
+
+fn random(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Span)>, diags: &mut Diagnostics) -> Vec<Vec<(Arc<str>, Value)>> {
+    let Some((count, span)) = trials else {
+        if sweep.trials.is_none() {
+            diags.push(Diagnostic::error("missing-key", sweep.method.0.1, "a random sweep needs `trials`").hint("add `trials: 20`"));
+        }
+        return Vec::new();
+    };
+    if too_many(u128::from(count), span, diags) {
+        return Vec::new();
+    }
+    let seed = u64::from(sweep.seed.as_ref().map_or(0, |s| s.0));
+    (0..count).map(|trial| dims.iter().map(|(name, dim)| (Arc::clone(name), dim.draw(&mut Bits::new(seed, trial, name)))).collect()).collect()
+}
+
+fn too_many(count: u128, span: Span, diags: &mut Diagnostics) -> bool {
+    if count > MAX_RUNS {
+        let message = format!("{count} runs are more than the {MAX_RUNS} that one project may have");
+        diags.push(Diagnostic::error("too-many-runs", span, message).hint("use fewer values, or `method: random` with `trials`"));
+    }
+    count > MAX_RUNS
+}
+
+impl Sweep {
+    fn parameters_span(&self) -> Span {
+        self.parameters.0.iter().next().map_or(self.span, |(_, span, _)| *span)
+    }
+}
+
+/// Renders a value that may be a template over the inputs.
+fn render(value: &Value, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Value> {
+    let Some(text) = value.as_str().filter(|t| crate::spec::scalar::is_template(t)) else { return Some(value.clone()) };
+    let names = Names { inputs: cx.names.inputs.clone(), params: Vec::new(), needs: None };
+    let template = Template::compile(&text.into(), span, &names, cx.sources, diags)?;
+    match template.value(Scope { inputs: cx.inputs, params: &[], needs: None }) {
+        Ok(value) => Some(value),
+        Err(words) => {
+            diags.push(Diagnostic::error("template", span, words));
+            None
+        }
+    }
+}
+
+pub(crate) use super::dimension::{Bits, Dimension};
+
+impl Dimension {
+    fn read(p: &Parameter, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Self> {
+        let mut get = |v: &Option<Value>| match v {
+            None => Some(None),
+            Some(Value::Array(list)) => list.iter().map(|v| render(v, span, cx, diags)).collect::<Option<Vec<_>>>().map(|l| Some(Value::Array(l))),
+            Some(v) => render(v, span, cx, diags).map(Some),
+        };
+        let (values, weights, value) = (get(&p.values)?, get(&p.weights)?, get(&p.value)?);
+        let (min, max, step, mean, std) = (get(&p.min)?, get(&p.max)?, get(&p.step)?, get(&p.mean)?, get(&p.std)?);
+        let distribution = p.distribution.as_ref().map(|d| &*d.0);
+        match Self::build(super::dimension::Raw { distribution, values, weights, value, min, max, step, mean, std }) {
+            Ok(dimension) => Some(dimension),
+            Err((words, hint)) => {
+                let at = p.distribution.as_ref().filter(|_| words.contains("distribution")).map_or(span, |d| d.1);
+                diags.push(Diagnostic::error("bad-parameter", at, words).hint(hint));
+                None
+            }
+        }
+    }
+}
