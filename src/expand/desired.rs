@@ -30,8 +30,6 @@ pub struct DesiredJob {
     pub runs: Range<usize>,
     /// `matrix`, `grid`, `random`, ... or none for a single run.
     pub method: Option<Arc<str>>,
-    /// Model type, for default estimates.
-    pub model: Option<Arc<str>>,
     /// Most that the sweep may cost.
     pub max_cost: Option<(Money, Span)>,
     /// Most runs of this job at a time (`sweep.parallel`).

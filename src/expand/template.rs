@@ -49,6 +49,7 @@ pub struct Template {
     pub source: Arc<str>,
     span: Span,
     late: bool,
+    per_run: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ pub struct Expr {
     quick: Quick,
     /// Place of the braces in the source text.
     range: (usize, usize),
+    per_run: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +83,9 @@ pub type RenderError = String;
 /// # Errors
 /// Byte place and words of what is wrong.
 pub fn expressions(text: &str) -> Result<Vec<(usize, usize, &str)>, (usize, &'static str)> {
-    if let Some(at) = text.find("{%").or_else(|| text.find("{#")) {
+    // `${#name}` is the shell's word for a length.
+    let statement = |m: &str| text.match_indices(m).map(|(i, _)| i).find(|i| !text[..*i].ends_with('$'));
+    if let Some(at) = statement("{%").or_else(|| statement("{#")) {
         return Err((at, "statements (`{% %}`) and comments (`{# #}`) cannot stand in a value; use an expression such as `{{ a if b else c }}`"));
     }
     let (bytes, mut found, mut at) = (text.as_bytes(), Vec::new(), 0);
@@ -115,7 +119,7 @@ impl Template {
                 return None;
             }
         };
-        let mut template = Self { parts: Vec::new(), source: Arc::clone(text), span, late: false };
+        let mut template = Self { parts: Vec::new(), source: Arc::clone(text), span, late: false, per_run: false };
         let mut last = 0;
         for (start, end, inner) in found {
             if start > last {
@@ -124,6 +128,7 @@ impl Template {
             let at = narrow(span, text, start, end, sources);
             let (expr, late) = Expr::compile(inner, (start, end), at, names, diags)?;
             template.late |= late;
+            template.per_run |= expr.per_run;
             template.parts.push(Part::Expr(expr));
             last = end;
         }
@@ -133,10 +138,23 @@ impl Template {
         Some(template)
     }
 
+    /// A text that is no template, whatever it holds.
+    #[must_use]
+    pub fn literal(text: &str, span: Span) -> Self {
+        let text: Arc<str> = text.into();
+        Self { parts: vec![Part::Text(Arc::clone(&text))], source: text, span, late: false, per_run: false }
+    }
+
     /// True when it waits for results of needs.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// True when it gives another value for other params.
+    #[must_use]
+    pub fn is_per_run(&self) -> bool {
+        self.per_run
     }
 
     /// Where it is written.
@@ -225,6 +243,7 @@ impl Expr {
                 }
             }
         }
+        let per_run = used.iter().any(|n| n == "params" || n.starts_with("params."));
         let simple = |root: &str| text.strip_prefix(root).filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
         let quick = match (simple("params."), simple("inputs.")) {
             (Some(name), _) => names.params.iter().position(|p| &**p == name).map(Quick::Param),
@@ -232,7 +251,7 @@ impl Expr {
             _ => None,
         };
         let quick = quick.unwrap_or_else(|| Quick::Full(Arc::new(compiled)));
-        sound.then(|| (Self { text: text.into(), quick, range }, late))
+        sound.then(|| (Self { text: text.into(), quick, range, per_run }, late))
     }
 
     /// Byte range of the braces in the template's text.
@@ -329,7 +348,7 @@ mod tests {
         assert_eq!(render("n={{ inputs.n }} lr={{ params.lr }}"), Ok(json!("n=3 lr=0.00001")));
         assert_eq!(render("{{ params.s }}"), Ok(json!("{{ inputs.n }}")));
         assert_eq!(render("x {{ '}}' }} y"), Ok(json!("x }} y")));
-        assert_eq!(render("{{ {'a': params.lr} | tojson }}"), Ok(json!("{\"a\":0.00001}")));
+        assert_eq!(render("{{ {'a': params.lr} | tojson }}"), Ok(json!("{\"a\": 0.00001}")));
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! One job instance to its runs.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::command::Command;
+use super::desired::DesiredJob;
+use super::fingerprint;
+use super::instance::Instance;
+use super::names;
+use super::settings::{From, Settings};
+use super::slot::Compile;
+use super::space::{self, Context, Point};
+use super::template::{Names, Scope};
+use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, suggest};
+use crate::record::{InputDigest, JobSpec, RunSpec};
+use crate::spec::types::Project;
+
+/// Problems of one job after which its further runs are not looked at.
+const ENOUGH: usize = 20;
+
+/// Reads the digest of a file or folder. `Ok(None)`: it does not exist.
+pub type Digester<'a> = dyn FnMut(&str) -> Result<Option<Digest>, String> + 'a;
+
+/// A job with its runs, not yet sealed.
+pub struct Spread {
+    /// The job, its `runs` range still empty, its needs by address.
+    pub job: DesiredJob,
+    /// Addresses of needs, with the place of each edge.
+    pub needs: Vec<(Arc<str>, Span)>,
+    /// Its runs; fingerprints are their own, without what is upstream.
+    pub runs: Vec<RunSpec>,
+}
+
+/// What all jobs are spread in.
+pub struct Spreader<'a, 'd> {
+    pub project: Option<&'a Project>,
+    pub priorities: Vec<(Arc<str>, i32)>,
+    pub sources: &'a SourceMap,
+    pub digester: &'d mut Digester<'d>,
+    /// Paths that some job leaves behind: their digests are those of the jobs.
+    pub produced: FxHashSet<String>,
+    pub diags: &'d mut Diagnostics,
+}
+
+impl Spreader<'_, '_> {
+    /// Makes the runs of a job.
+    pub fn spread(&mut self, instance: &Instance<'_>) -> Option<Spread> {
+        let decl = instance.decl;
+        let mut names = Names { inputs: instance.input_names.to_vec(), ..Names::default() };
+        let points = self.points(instance, &names)?;
+        names.params = param_names(&points);
+        self.check_params(&names.params, instance.span);
+        let late_names = Names { needs: Some(instance.need_names.clone()), ..names.clone() };
+        let (cx, late) = (Compile { names: &names, sources: self.sources }, Compile { names: &late_names, sources: self.sources });
+        let from = From { job: decl, defaults: instance.defaults, workflow: instance.workflow, project: self.project };
+        let settings = Settings::compile(&from, cx, late, self.diags);
+        let command = Command::compile(decl.run.as_ref()?, late, self.diags)?;
+        let mut spread = Spread { job: described(instance), needs: instance.needs.clone(), runs: Vec::with_capacity(points.len()) };
+        let many = decl.matrix.is_some() || decl.sweep.is_some();
+        let is_late = settings.is_late() || command.is_late();
+        let base = JobSpec {
+            job: Arc::clone(&instance.address),
+            team: instance.team.as_ref().map(ToString::to_string),
+            needs: instance.needs.iter().map(|(a, _)| Arc::clone(a)).collect(),
+            late_inputs: is_late.then(|| (*instance.inputs).clone()),
+            many,
+            parallel: spread.job.parallel,
+            ..JobSpec::default()
+        };
+        let mut shared: Option<(Arc<JobSpec>, Digest)> = None;
+        let before = self.diags.as_slice().len();
+        for (key, values) in points {
+            if self.diags.as_slice().len() > before + ENOUGH {
+                break;
+            }
+            let params = ordered(&names.params, values);
+            let scope = Scope { inputs: &instance.inputs, params: &params, needs: None };
+            if shared.is_none() || settings.is_per_run() {
+                let mut job = settings.render(base.clone(), scope, &self.priorities, self.diags);
+                job.inputs = self.digests(&settings, scope);
+                let digest = fingerprint::of_settings(&job);
+                shared = Some((Arc::new(job), digest));
+            }
+            let Some((job, digest)) = &shared else { break };
+            let command = match command.render(scope) {
+                Ok(command) => command,
+                Err((span, words)) => {
+                    self.diags.push(Diagnostic::error("template", span, words));
+                    continue;
+                }
+            };
+            let params: Vec<_> = params.into_iter().filter(|(_, v)| !v.is_null() || decl.matrix.is_some()).collect();
+            let (workflow, name) = instance.address.split_once('/').unwrap_or((&instance.address, ""));
+            let address = Address::new(workflow, name, key.as_deref());
+            let fingerprint = fingerprint::of_run(digest, &params, &command);
+            spread.runs.push(RunSpec { address, fingerprint, job: Arc::clone(job), params, command });
+        }
+        Some(spread)
+    }
+
+    fn points(&mut self, instance: &Instance<'_>, names: &Names) -> Option<Vec<Point>> {
+        let cx = Context { inputs: &instance.inputs, names, sources: self.sources };
+        let before = self.diags.as_slice().len();
+        let points = match (&instance.decl.matrix, &instance.decl.sweep) {
+            (Some(matrix), Some(sweep)) => {
+                self.diags.push(Diagnostic::error("matrix-and-sweep", sweep.span, "a job has either a `matrix` or a `sweep`").hint("make the matrix axis a parameter with `values`").related(matrix.span, "the matrix is here"));
+                Vec::new()
+            }
+            (Some(matrix), None) => space::matrix(matrix, &cx, self.diags),
+            (None, Some(sweep)) => space::sweep(sweep, sweep.span, &cx, self.diags),
+            (None, None) => vec![(None, Vec::new())],
+        };
+        if self.diags.as_slice().len() > before && self.diags.has_errors() { None } else { Some(points) }
+    }
+
+    fn check_params(&mut self, params: &[Arc<str>], span: Span) {
+        let mut variables: Vec<String> = Vec::new();
+        for name in params {
+            names::check("a param", name, span, self.diags);
+            let variable = super::command::variable_name(name);
+            if variables.contains(&variable) {
+                let message = format!("param `{name}` has the same variable as another: `OPPEN_PARAM_{variable}`");
+                self.diags.push(Diagnostic::error("name-collision", span, message).hint("give it another name"));
+            }
+            variables.push(variable);
+        }
+    }
+
+    /// Digests of the declared inputs. What another job leaves behind counts through that job's fingerprint.
+    fn digests(&mut self, settings: &Settings, scope: Scope<'_>) -> Vec<InputDigest> {
+        let mut found = Vec::new();
+        for slot in &settings.inputs {
+            let Some(path) = settings.path(slot, scope, self.diags) else { continue };
+            if self.is_produced(&path) {
+                continue;
+            }
+            match (self.digester)(&path) {
+                Ok(Some(digest)) => found.push(InputDigest { path, digest }),
+                Ok(None) => {
+                    let hint = suggest::nearest(&path, self.produced.iter().map(String::as_str)).map(|n| format!("did you mean the output `{n}`?"));
+                    let message = format!("no such file or folder: `{}`", crate::base::text::escape(&path));
+                    self.diags.push(Diagnostic::error("missing-file", slot.span(), message).maybe_hint(hint.or_else(|| Some("paths are relative to the project's root".to_owned()))));
+                }
+                Err(words) => self.diags.push(Diagnostic::error("bad-path", slot.span(), words).hint("inputs are readable files and folders inside the project's root")),
+            }
+        }
+        found
+    }
+
+    fn is_produced(&self, path: &str) -> bool {
+        let mut prefix = path;
+        loop {
+            if self.produced.contains(prefix) {
+                return true;
+            }
+            match prefix.rsplit_once('/') {
+                Some((parent, _)) => prefix = parent,
+                None => return false,
+            }
+        }
+    }
+}
+
+fn described(instance: &Instance<'_>) -> DesiredJob {
+    let sweep = instance.decl.sweep.as_ref();
+    DesiredJob {
+        address: Arc::clone(&instance.address),
+        span: instance.span,
+        needs: Vec::new(),
+        runs: 0..0,
+        method: sweep.map(|s| Arc::clone(&s.method.0.0)).or_else(|| instance.decl.matrix.as_ref().map(|_| "matrix".into())),
+        max_cost: sweep.and_then(|s| s.max_cost.as_ref()).map(|m| (m.0, m.1)),
+        parallel: sweep.and_then(|s| s.parallel.as_ref()).map(|p| p.0.max(1)),
+    }
+}
+
+/// Names of all params of all points, in the order of first appearance.
+fn param_names(points: &[Point]) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for (_, row) in points {
+        // Rows of one product are alike: only those that differ are searched.
+        if row.len() == names.len() && row.iter().zip(&names).all(|((n, _), m)| n == m) {
+            continue;
+        }
+        for (name, _) in row {
+            if !names.contains(name) {
+                names.push(Arc::clone(name));
+            }
+        }
+    }
+    names
+}
+
+/// The values in the order of the names; what a point lacks is null.
+fn ordered(names: &[Arc<str>], mut values: Vec<(Arc<str>, serde_json::Value)>) -> Vec<(Arc<str>, serde_json::Value)> {
+    if values.len() == names.len() && values.iter().zip(names).all(|((n, _), m)| n == m) {
+        return values;
+    }
+    names
+        .iter()
+        .map(|name| match values.iter().position(|(n, _)| n == name) {
+            Some(i) => values.swap_remove(i),
+            None => (Arc::clone(name), serde_json::Value::Null),
+        })
+        .collect()
+}
