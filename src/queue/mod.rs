@@ -1,1 +1,12 @@
-//! Admission order, waiting reasons and start times: one decision code for the plan, the engine and the forecast.
+//! Who runs next: limits, the ready set, admission, and the forecast that plays it forward.
+//!
+//! In: demands of ready runs and the pool's limits. Out: the order of admission, start times, and the reason each run waits.
+//! The engine, the plan and the forecast admit through [`Pool`] alone, so that what was shown is what happens.
+
+pub mod forecast;
+pub mod limits;
+pub mod pool;
+
+pub use forecast::{Forecast, Start, forecast};
+pub use limits::{Demand, Limits, Quotas};
+pub use pool::{Pool, WaitReason};

@@ -1,0 +1,125 @@
+//! What runs may hold together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::resources::{show_cpu, show_memory};
+use crate::record::JobSpec;
+use crate::spec::types::{PoolDecl, QuotasDecl};
+
+/// Most of each resource; none is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quotas {
+    /// GPUs.
+    pub gpu: Option<u32>,
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The limits of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most runs at a time.
+    pub max_concurrent: u32,
+    /// Most of each resource at a time.
+    pub quotas: Quotas,
+    /// Further quotas by priority class.
+    pub classes: BTreeMap<Arc<str>, Quotas>,
+}
+
+/// Runs at a time where the project names no other number.
+pub const MAX_CONCURRENT: u32 = 3;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new() }
+    }
+}
+
+impl Quotas {
+    fn read(decl: &QuotasDecl) -> Self {
+        Self {
+            gpu: decl.gpu.as_ref().map(|p| p.0),
+            cpu_millis: decl.cpu.as_ref().map(|p| p.0.0),
+            memory_bytes: decl.memory.as_ref().map(|p| p.0.0),
+        }
+    }
+
+    /// These, and where they say nothing, those.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self { gpu: self.gpu.or(other.gpu), cpu_millis: self.cpu_millis.or(other.cpu_millis), memory_bytes: self.memory_bytes.or(other.memory_bytes) }
+    }
+}
+
+impl Limits {
+    /// The project's pool; `machine` is what the backend has, which counts where the project sets no quota.
+    #[must_use]
+    pub fn read(decl: Option<&PoolDecl>, machine: &Quotas) -> Self {
+        let declared = decl.and_then(|d| d.quotas.as_ref()).map(Quotas::read).unwrap_or_default();
+        Self {
+            max_concurrent: decl.and_then(|d| d.max_concurrent.as_ref()).map_or(MAX_CONCURRENT, |p| p.0),
+            quotas: declared.or(machine),
+            classes: decl.map(|d| d.classes.iter().map(|(n, _, q)| (Arc::clone(n), Quotas::read(q))).collect()).unwrap_or_default(),
+        }
+    }
+
+    /// Why a run can never be admitted, if it cannot.
+    #[must_use]
+    pub fn never(&self, demand: &Demand) -> Option<String> {
+        if self.max_concurrent == 0 {
+            return Some("the pool admits no run at all (`max_concurrent: 0`)".to_owned());
+        }
+        let class = self.classes.get(&demand.class).map(|q| (format!("class {}", demand.class), q));
+        let all = [("the pool".to_owned(), &self.quotas)].into_iter().chain(class);
+        for (whose, quota) in all {
+            let over = |what: &str, asks: String, has: String| Some(format!("asks for {asks} {what}, {whose} has {has}"));
+            if let Some(has) = quota.gpu.filter(|has| demand.gpu > *has) {
+                return over(if demand.gpu == 1 { "GPU" } else { "GPUs" }, demand.gpu.to_string(), has.to_string());
+            }
+            if let Some(has) = quota.cpu_millis.filter(|has| demand.cpu_millis > *has) {
+                return over("cores", show_cpu(demand.cpu_millis), show_cpu(has));
+            }
+            if let Some(has) = quota.memory_bytes.filter(|has| demand.memory_bytes > *has) {
+                return over("of memory", show_memory(demand.memory_bytes), show_memory(has));
+            }
+        }
+        None
+    }
+}
+
+/// What one run holds, and in which class; runs with equal demands queue up behind each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Demand {
+    /// Higher goes first.
+    pub weight: i32,
+    /// Priority class.
+    pub class: Arc<str>,
+    /// GPUs.
+    pub gpu: u32,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+    /// Job and most of its runs at a time, where it has such a limit.
+    pub parallel: Option<(Arc<str>, u32)>,
+}
+
+impl Demand {
+    /// Of a run.
+    #[must_use]
+    pub fn of(job: &JobSpec) -> Self {
+        Self {
+            weight: job.priority.weight,
+            class: Arc::clone(&job.priority.class),
+            gpu: job.resources.gpu.count,
+            cpu_millis: job.resources.cpu_millis,
+            memory_bytes: job.resources.memory_bytes,
+            parallel: job.parallel.map(|n| (Arc::clone(&job.job), n)),
+        }
+    }
+}

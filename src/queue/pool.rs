@@ -1,0 +1,328 @@
+//! The ready set and admission: priority, then first in first out; a lower run may pass a waiting head only when that cannot
+//! delay the head (conservative backfill, after Lifka 1995: it may use nothing that the head lacks and nothing that the head
+//! has been promised).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::limits::{Demand, Limits};
+use crate::base::resources::{show_cpu, show_memory};
+
+/// Why a ready run is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitReason {
+    /// As many runs as may run do run.
+    Slots {
+        /// The limit.
+        limit: u32,
+    },
+    /// Not enough of a resource is free.
+    Quota {
+        /// `GPUs`, `cores`, `memory`.
+        what: &'static str,
+        /// Priority class whose quota it is; none for the pool's.
+        class: Option<Arc<str>>,
+        /// What it asks for.
+        asks: String,
+        /// What is free.
+        free: String,
+    },
+    /// As many runs of its job as may run do run (`sweep.parallel`).
+    Parallel {
+        /// The limit.
+        limit: u32,
+    },
+    /// A run before it in the queue waits, and this one could delay it.
+    Behind,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slots { limit } => write!(f, "{limit} of {limit} runs at a time"),
+            Self::Quota { what, class: None, asks, free } => write!(f, "asks for {asks} {what}, {free} free"),
+            Self::Quota { what, class: Some(class), asks, free } => write!(f, "asks for {asks} {what}, {free} free in class {class}"),
+            Self::Parallel { limit } => write!(f, "{limit} of {limit} trials of its sweep at a time"),
+            Self::Behind => write!(f, "a run before it in the queue waits for the same"),
+        }
+    }
+}
+
+/// Amounts held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    runs: u64,
+    gpu: u64,
+    cpu: u64,
+    memory: u64,
+}
+
+impl Held {
+    fn add(&mut self, d: &Demand) {
+        self.runs += 1;
+        self.gpu += u64::from(d.gpu);
+        self.cpu = self.cpu.saturating_add(d.cpu_millis);
+        self.memory = self.memory.saturating_add(d.memory_bytes);
+    }
+
+    fn sub(&mut self, d: &Demand) {
+        self.runs = self.runs.saturating_sub(1);
+        self.gpu = self.gpu.saturating_sub(u64::from(d.gpu));
+        self.cpu = self.cpu.saturating_sub(d.cpu_millis);
+        self.memory = self.memory.saturating_sub(d.memory_bytes);
+    }
+}
+
+/// What is held, and by whom.
+#[derive(Debug, Clone, Default)]
+struct Usage {
+    all: Held,
+    classes: FxHashMap<Arc<str>, Held>,
+    jobs: FxHashMap<Arc<str>, u32>,
+}
+
+impl Usage {
+    fn add(&mut self, d: &Demand) {
+        self.all.add(d);
+        self.classes.entry(Arc::clone(&d.class)).or_default().add(d);
+        if let Some((job, _)) = &d.parallel {
+            *self.jobs.entry(Arc::clone(job)).or_default() += 1;
+        }
+    }
+
+    fn sub(&mut self, d: &Demand) {
+        self.all.sub(d);
+        if let Some(held) = self.classes.get_mut(&d.class) {
+            held.sub(d);
+        }
+        if let Some(n) = d.parallel.as_ref().and_then(|(job, _)| self.jobs.get_mut(job)) {
+            *n = n.saturating_sub(1);
+        }
+    }
+}
+
+/// Runs with one demand, first in first out by sequence number.
+#[derive(Debug, Clone)]
+struct Group {
+    demand: Demand,
+    waiting: BTreeSet<(u64, u32)>,
+}
+
+/// The pool: what is held, and who waits. Runs are known by numbers of the caller's.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    limits: Limits,
+    usage: Usage,
+    groups: Vec<Group>,
+    by_demand: FxHashMap<Demand, usize>,
+}
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, usage: Usage::default(), groups: Vec::new(), by_demand: FxHashMap::default() }
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn group(&mut self, demand: &Demand) -> usize {
+        if let Some(i) = self.by_demand.get(demand) {
+            return *i;
+        }
+        self.groups.push(Group { demand: demand.clone(), waiting: BTreeSet::new() });
+        self.by_demand.insert(demand.clone(), self.groups.len() - 1);
+        self.groups.len() - 1
+    }
+
+    /// A run is ready to start. `seq` is its place in the line.
+    pub fn enqueue(&mut self, run: u32, seq: u64, demand: &Demand) {
+        let group = self.group(demand);
+        if let Some(group) = self.groups.get_mut(group) {
+            group.waiting.insert((seq, run));
+        }
+    }
+
+    /// A ready run is not to start any more.
+    pub fn withdraw(&mut self, run: u32, seq: u64, demand: &Demand) {
+        let group = self.group(demand);
+        if let Some(group) = self.groups.get_mut(group) {
+            group.waiting.remove(&(seq, run));
+        }
+    }
+
+    /// A run holds its demand already (it was admitted before).
+    pub fn hold(&mut self, demand: &Demand) {
+        self.usage.add(demand);
+    }
+
+    /// A run holds its demand no longer.
+    pub fn release(&mut self, demand: &Demand) {
+        self.usage.sub(demand);
+    }
+
+    /// Admits all that may start now, in order; they hold their demands from here on.
+    pub fn admit(&mut self) -> Vec<u32> {
+        let mut admitted = Vec::new();
+        self.pass(|run| admitted.push(run), |_, _| {});
+        admitted
+    }
+
+    /// Why the runs of each demand wait, after everything that may start was admitted.
+    #[must_use]
+    pub fn reasons(&self) -> FxHashMap<Demand, WaitReason> {
+        let mut reasons = FxHashMap::default();
+        self.clone().pass(|_| {}, |demand, reason| {
+            reasons.entry(demand.clone()).or_insert(reason);
+        });
+        reasons
+    }
+
+    /// Runs that wait, in the order in which they would be looked at.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<u32> {
+        let mut all: Vec<(Reverse<i32>, u64, u32)> =
+            self.groups.iter().flat_map(|g| g.waiting.iter().map(|(seq, run)| (Reverse(g.demand.weight), *seq, *run))).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, _, run)| run).collect()
+    }
+
+    fn pass(&mut self, mut admit: impl FnMut(u32), mut blocked: impl FnMut(&Demand, WaitReason)) {
+        let mut heads: BinaryHeap<Reverse<(Reverse<i32>, u64, usize)>> = BinaryHeap::new();
+        for (i, group) in self.groups.iter().enumerate() {
+            if let Some((seq, _)) = group.waiting.first() {
+                heads.push(Reverse((Reverse(group.demand.weight), *seq, i)));
+            }
+        }
+        // What heads that wait have been promised, beside what is held.
+        let mut promised: Vec<Demand> = Vec::new();
+        let mut lacking = Lacking::default();
+        while let Some(Reverse((_, _, index))) = heads.pop() {
+            let Some(group) = self.groups.get_mut(index) else { continue };
+            let demand = group.demand.clone();
+            match fits(&self.limits, &self.usage, &demand) {
+                Err((reason, dimension)) => {
+                    lacking.note(dimension, &demand);
+                    promised.push(demand.clone());
+                    blocked(&demand, reason);
+                }
+                Ok(()) if !promised.is_empty() && (lacking.touches(&demand) || !fits_beside(&self.limits, &self.usage, &promised, &lacking, &demand)) => {
+                    promised.push(demand.clone());
+                    blocked(&demand, WaitReason::Behind);
+                }
+                Ok(()) => {
+                    if let Some((_, run)) = group.waiting.pop_first() {
+                        admit(run);
+                        self.usage.add(&demand);
+                    }
+                    if let Some((seq, _)) = group.waiting.first() {
+                        heads.push(Reverse((Reverse(demand.weight), *seq, index)));
+                    }
+                }
+            }
+            if lacking.slots {
+                // Every run needs a slot: nobody can pass.
+                while let Some(Reverse((_, _, rest))) = heads.pop() {
+                    if let Some(group) = self.groups.get(rest) {
+                        blocked(&group.demand, WaitReason::Slots { limit: self.limits.max_concurrent });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a demand lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Dimension {
+    Slots,
+    Gpu(Option<Arc<str>>),
+    Cpu(Option<Arc<str>>),
+    Memory(Option<Arc<str>>),
+    Job(Arc<str>),
+}
+
+/// What heads that wait lack: nobody behind them may take of it.
+#[derive(Debug, Default)]
+struct Lacking {
+    slots: bool,
+    others: Vec<Dimension>,
+}
+
+impl Lacking {
+    fn note(&mut self, dimension: Dimension, _: &Demand) {
+        match dimension {
+            Dimension::Slots => self.slots = true,
+            other if !self.others.contains(&other) => self.others.push(other),
+            _ => {}
+        }
+    }
+
+    fn touches(&self, demand: &Demand) -> bool {
+        let in_class = |class: &Option<Arc<str>>| class.as_ref().is_none_or(|c| *c == demand.class);
+        self.slots
+            || self.others.iter().any(|d| match d {
+                Dimension::Slots => true,
+                Dimension::Gpu(class) => demand.gpu > 0 && in_class(class),
+                Dimension::Cpu(class) => demand.cpu_millis > 0 && in_class(class),
+                Dimension::Memory(class) => demand.memory_bytes > 0 && in_class(class),
+                Dimension::Job(job) => demand.parallel.as_ref().is_some_and(|(j, _)| j == job),
+            })
+    }
+
+    /// Heads that wait only for their own sweep hold nobody else back.
+    fn only_jobs(&self) -> bool {
+        !self.slots && self.others.iter().all(|d| matches!(d, Dimension::Job(_)))
+    }
+}
+
+fn fits_beside(limits: &Limits, usage: &Usage, promised: &[Demand], lacking: &Lacking, demand: &Demand) -> bool {
+    if lacking.only_jobs() {
+        return true;
+    }
+    let mut with = usage.clone();
+    for head in promised.iter().filter(|h| h.parallel.as_ref().is_none_or(|(job, _)| !lacking.others.contains(&Dimension::Job(Arc::clone(job))))) {
+        with.add(head);
+    }
+    // A head may itself be over the limit in what it lacks; what the candidate does not use does not matter.
+    match fits(limits, &with, demand) {
+        Ok(()) => true,
+        Err((_, Dimension::Gpu(_))) if demand.gpu == 0 => true,
+        Err(_) => false,
+    }
+}
+
+fn fits(limits: &Limits, usage: &Usage, d: &Demand) -> Result<(), (WaitReason, Dimension)> {
+    if let Some((job, limit)) = &d.parallel
+        && usage.jobs.get(job).copied().unwrap_or(0) >= *limit
+    {
+        return Err((WaitReason::Parallel { limit: *limit }, Dimension::Job(Arc::clone(job))));
+    }
+    if usage.all.runs >= u64::from(limits.max_concurrent) {
+        return Err((WaitReason::Slots { limit: limits.max_concurrent }, Dimension::Slots));
+    }
+    let nothing = Held::default();
+    let class = limits.classes.get(&d.class).map(|q| (q, usage.classes.get(&d.class).unwrap_or(&nothing), Some(Arc::clone(&d.class))));
+    for (quota, held, class) in [(&limits.quotas, &usage.all, None)].into_iter().chain(class) {
+        let wait = |what, asks, free| WaitReason::Quota { what, class: class.clone(), asks, free };
+        if let Some(limit) = quota.gpu.filter(|l| d.gpu > 0 && held.gpu + u64::from(d.gpu) > u64::from(*l)) {
+            let free = u64::from(limit).saturating_sub(held.gpu);
+            return Err((wait("GPUs", d.gpu.to_string(), free.to_string()), Dimension::Gpu(class)));
+        }
+        if let Some(limit) = quota.cpu_millis.filter(|l| d.cpu_millis > 0 && held.cpu.saturating_add(d.cpu_millis) > *l) {
+            return Err((wait("cores", show_cpu(d.cpu_millis), show_cpu(limit.saturating_sub(held.cpu))), Dimension::Cpu(class)));
+        }
+        if let Some(limit) = quota.memory_bytes.filter(|l| d.memory_bytes > 0 && held.memory.saturating_add(d.memory_bytes) > *l) {
+            return Err((wait("of memory", show_memory(d.memory_bytes), show_memory(limit.saturating_sub(held.memory))), Dimension::Memory(class)));
+        }
+    }
+    Ok(())
+}
