@@ -20,8 +20,8 @@ pub mod engine;
 // ---- input and output begin ----
 pub mod files;
 pub mod store;
-pub mod backend;
 pub mod track;
+pub mod backend;
 pub mod drive;
 pub mod watch;
 pub mod cli;
