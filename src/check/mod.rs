@@ -1,1 +1,224 @@
-//! Budgets, quotas and limits to verdicts.
+//! Limits of pool, run and money: verdicts, a rule a function.
+//!
+//! In: what a plan would run, with prices. Out: [`Verdict`]s with a reason. Must never change the plan.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::base::resources::{show_cpu, show_memory};
+use crate::base::{Money, Span};
+use crate::expand::{Desired, OnExceed};
+use crate::queue::{Demand, Limits};
+use crate::record::{Estimate, JobSpec, RunSpec};
+use crate::spec::types::LimitsDecl;
+
+/// One rule's answer, where it has something to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Stable name: `pool`, `run-limit`, `budget`, `max-cost`, `unpriced`.
+    pub rule: Arc<str>,
+    /// True when the plan may not be applied.
+    pub blocks: bool,
+    /// What it is about: a job, a workflow or the project.
+    pub subject: Arc<str>,
+    /// One sentence.
+    pub message: String,
+    /// What would help.
+    pub hint: String,
+    /// Where the job or limit is written; not part of saved plans.
+    #[serde(skip)]
+    pub span: Option<Span>,
+}
+
+/// A budget with what counts against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetLine {
+    /// `workflow NAME`, `project NAME` or `sweep ADDRESS`.
+    pub scope: Arc<str>,
+    /// Cost of attempts that ended.
+    pub spent: Money,
+    /// Expected cost of what runs.
+    pub running: Money,
+    /// Expected cost of what the plan starts.
+    pub plan: Money,
+    /// The sum.
+    pub total: Money,
+    /// The limit.
+    pub limit: Money,
+    /// Runs of the plan whose cost nobody knows.
+    pub unpriced: usize,
+    /// What happens above the limit.
+    pub on_exceed: OnExceed,
+    /// Whether the sum is above the limit.
+    pub exceeded: bool,
+}
+
+/// A limit of money and who counts against it.
+pub struct Budget<'a> {
+    /// As shown.
+    pub scope: String,
+    /// Address prefix of the runs that count: `workflow/`, `workflow/job`, or nothing for all.
+    pub prefix: &'a str,
+    /// The limit.
+    pub limit: Money,
+    /// What happens above it.
+    pub on_exceed: OnExceed,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// Money by job, in the three states of a budget.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sums {
+    /// Ended attempts.
+    pub spent: Money,
+    /// What runs.
+    pub running: Money,
+    /// What the plan starts.
+    pub plan: Money,
+    /// Runs of the plan without a price.
+    pub unpriced: usize,
+}
+
+/// Sums by `workflow/job`.
+pub type ByJob = FxHashMap<Arc<str>, Sums>;
+
+/// Runs that the pool can never hold: one verdict for each job and reason.
+#[must_use]
+pub fn pool(desired: &Desired, runs: &[&RunSpec], limits: &Limits, hint: &str) -> Vec<Verdict> {
+    per_job(desired, runs, "pool", |job| limits.never(&Demand::of(job)).map(|why| (why, hint.to_owned())))
+}
+
+/// Runs that ask for more than the project lets a single run have.
+#[must_use]
+pub fn run_limits(desired: &Desired, runs: &[&RunSpec], limits: Option<&LimitsDecl>) -> Vec<Verdict> {
+    let Some(limits) = limits else { return Vec::new() };
+    per_job(desired, runs, "run-limit", |job| {
+        let (r, mut over) = (&job.resources, Vec::new());
+        over.extend(limits.gpu.as_ref().filter(|l| r.gpu.count > l.0).map(|l| format!("{} GPUs, the limit is {}", r.gpu.count, l.0)));
+        over.extend(limits.cpu.as_ref().filter(|l| r.cpu_millis > l.0.0).map(|l| format!("{} cores, the limit is {}", show_cpu(r.cpu_millis), show_cpu(l.0.0))));
+        over.extend(limits.memory.as_ref().filter(|l| r.memory_bytes > l.0.0).map(|l| format!("{} of memory, the limit is {}", show_memory(r.memory_bytes), show_memory(l.0.0))));
+        let timeout = limits.timeout.as_ref().filter(|l| job.timeout.is_none_or(|t| t > l.0));
+        over.extend(timeout.map(|l| format!("a timeout of {}, the limit is {}", job.timeout.map_or("any length".to_owned(), |t| t.to_string()), l.0)));
+        (!over.is_empty()).then(|| (format!("asks for {}", over.join("; ")), "ask for less, or raise `limits` in oppen.yaml".to_owned()))
+    })
+}
+
+/// Runs whose expected cost is above what a single run may cost, and runs without a price where there is such a limit.
+#[must_use]
+pub fn run_cost(desired: &Desired, priced: &[(&RunSpec, &Estimate)], limits: Option<&LimitsDecl>) -> Vec<Verdict> {
+    let Some(limit) = limits.and_then(|l| l.cost.as_ref()) else { return Vec::new() };
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for (run, estimate) in priced {
+        let message = match &estimate.cost {
+            None => format!("has no price ({}), and a run may cost {} at the most", estimate.basis, limit.0),
+            Some(cost) if cost.expected > limit.0 => format!("is expected to cost {}, a run may cost {} at the most", cost.expected, limit.0),
+            Some(_) => continue,
+        };
+        push_once(&mut verdicts, desired, run, "run-limit", message, "raise `limits.cost` in oppen.yaml, or make the run cheaper");
+    }
+    verdicts
+}
+
+fn per_job(desired: &Desired, runs: &[&RunSpec], rule: &str, judge: impl Fn(&JobSpec) -> Option<(String, String)>) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut last: Option<&Arc<JobSpec>> = None;
+    for run in runs {
+        if last.is_some_and(|l| Arc::ptr_eq(l, &run.job)) {
+            continue;
+        }
+        last = Some(&run.job);
+        if let Some((message, hint)) = judge(&run.job) {
+            push_once(&mut verdicts, desired, run, rule, message, &hint);
+        }
+    }
+    verdicts
+}
+
+fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule: &str, message: String, hint: &str) {
+    let known = verdicts.iter().rev().take_while(|v| v.subject == run.job.job).any(|v| v.message == message);
+    if !known {
+        let span = desired.jobs.iter().find(|j| j.address == run.job.job).map(|j| j.span);
+        verdicts.push(Verdict { rule: rule.into(), blocks: true, subject: Arc::clone(&run.job.job), message, hint: hint.to_owned(), span });
+    }
+}
+
+/// Adds up what counts against each budget.
+#[must_use]
+pub fn budget_lines(budgets: &[Budget<'_>], sums: &ByJob) -> Vec<BudgetLine> {
+    budgets
+        .iter()
+        .map(|budget| {
+            let mine = |job: &str| job.strip_prefix(budget.prefix).is_some_and(|rest| budget.prefix.is_empty() || budget.prefix.ends_with('/') || rest.is_empty());
+            let mut total = Sums::default();
+            for (_, sums) in sums.iter().filter(|(job, _)| mine(job)) {
+                total.spent += sums.spent;
+                total.running += sums.running;
+                total.plan += sums.plan;
+                total.unpriced += sums.unpriced;
+            }
+            let sum = total.spent + total.running + total.plan;
+            BudgetLine {
+                scope: budget.scope.as_str().into(),
+                spent: total.spent,
+                running: total.running,
+                plan: total.plan,
+                total: sum,
+                limit: budget.limit,
+                unpriced: total.unpriced,
+                on_exceed: budget.on_exceed,
+                exceeded: sum > budget.limit,
+            }
+        })
+        .collect()
+}
+
+/// What budgets say: above the limit, or not known because a run has no price.
+#[must_use]
+pub fn budgets(budgets: &[Budget<'_>], lines: &[BudgetLine]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO || l.unpriced > 0) {
+        // A budget that holds runs back is not built: it refuses, which never spends more.
+        let blocks = line.on_exceed != OnExceed::Warn;
+        let mut say = |rule: &str, message: String, hint: &str| {
+            verdicts.push(Verdict { rule: rule.into(), blocks, subject: Arc::clone(&line.scope), message, hint: hint.to_owned(), span: Some(budget.span) });
+        };
+        if line.exceeded {
+            say("budget", format!("{} would be spent, {} is the limit", line.total, line.limit), "plan fewer or cheaper runs, or raise the limit");
+        }
+        if line.unpriced > 0 {
+            let runs = if line.unpriced == 1 { "1 run has".to_owned() } else { format!("{} runs have", line.unpriced) };
+            say("unpriced", format!("{runs} no price, so that the limit of {} cannot be kept", line.limit), "declare an `estimate`, and a price for its GPU type");
+        }
+    }
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FileId;
+
+    const SPAN: Span = Span { file: FileId(0), start: 0, end: 0 };
+
+    fn line(plan: i64, unpriced: usize, on_exceed: OnExceed) -> (Vec<BudgetLine>, Vec<Verdict>) {
+        let money = Money::from_micros;
+        let all = [Budget { scope: "workflow w".into(), prefix: "w/", limit: money(100), on_exceed, span: SPAN }];
+        let sums: ByJob = [("w/a".into(), Sums { spent: money(30), running: money(20), plan: money(plan), unpriced }), ("wx/a".into(), Sums { spent: money(1000), ..Sums::default() })].into_iter().collect();
+        let lines = budget_lines(&all, &sums);
+        let verdicts = budgets(&all, &lines);
+        (lines, verdicts)
+    }
+
+    #[test]
+    fn a_budget_counts_what_is_spent_running_and_planned() {
+        let (lines, verdicts) = line(50, 0, OnExceed::Stop);
+        assert_eq!(lines[0].total, Money::from_micros(100));
+        assert!(verdicts.is_empty(), "exactly the limit is allowed");
+        assert!(line(51, 0, OnExceed::Stop).1[0].blocks);
+        assert!(!line(51, 0, OnExceed::Warn).1[0].blocks);
+        assert_eq!(&*line(1, 1, OnExceed::Stop).1[0].rule, "unpriced");
+    }
+}

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Money, Span};
 use crate::record::RunSpec;
 
@@ -50,7 +52,8 @@ pub struct DesiredWorkflow {
 }
 
 /// What happens when a budget would be passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnExceed {
     /// Say so and go on.
     Warn,

@@ -1,0 +1,207 @@
+//! The plan's outlook: start times, prices, budgets, verdicts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::plan::{Action, Basis, FORMAT_VERSION, Plan, Planned, plan_id};
+use super::{Request, base_digest, state_digest};
+use crate::base::{Millis, Money, Timestamp};
+use crate::check::{self, Budget, ByJob};
+use crate::expand::OnExceed;
+use crate::price::Rates;
+use crate::queue::forecast::Item;
+use crate::queue::{Demand, Start, forecast};
+use crate::record::{Estimate, JobSpec, RunRecord, RunSpec};
+
+/// What stays as it is.
+pub struct Kept<'a> {
+    /// Runs without an action.
+    pub unchanged: usize,
+    /// Of these, those not over yet.
+    pub in_progress: usize,
+    /// Finished runs that are kept.
+    pub runs: Vec<&'a RunRecord>,
+}
+
+/// Fills in everything about time and money.
+pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>) -> Plan {
+    let end = schedule(request, &mut actions);
+    let (mut cost, mut worst, mut unpriced) = (Money::ZERO, Some(Money::ZERO), 0);
+    for action in actions.iter_mut().filter(|a| a.action.runs()) {
+        let Some(spec) = &action.spec else { continue };
+        let estimate = request.rates.estimate(&spec.job, action.start.unwrap_or(request.now));
+        match &estimate.cost {
+            Some(money) => {
+                cost += money.expected;
+                worst = worst.zip(money.worst).map(|(a, b)| a + b);
+            }
+            None => {
+                unpriced += 1;
+                worst = None;
+            }
+        }
+        action.estimate = Some(Box::new(estimate));
+    }
+    let sums = sums(request, &actions);
+    let budgets = budgets(request);
+    let lines = check::budget_lines(&budgets, &sums);
+    let mut checks = request.verdicts.clone();
+    checks.extend(verdicts(request, &actions));
+    checks.extend(check::budgets(&budgets, &lines));
+    let starts = actions.iter().any(|a| a.action.runs());
+    Plan {
+        format_version: FORMAT_VERSION,
+        plan_id: plan_id(request.lineage, &actions),
+        lineage: request.lineage.to_owned(),
+        serial: request.serial,
+        backend: request.backend.to_owned(),
+        digests: Basis { base: base_digest(request.desired), state: state_digest(request.state), rates: request.rates.digest() },
+        edges: edges(request, &actions),
+        groups: groups(request),
+        runs: actions,
+        drift: request.drift.to_vec(),
+        budgets: lines,
+        quotas: request.limits.clone(),
+        checks,
+        unchanged: kept.unchanged,
+        in_progress: kept.in_progress,
+        saved: kept.runs.iter().map(|r| spent(r, request.rates, request.now).0).sum(),
+        cost,
+        worst: worst.filter(|_| starts),
+        unpriced,
+        end,
+        templates: request.templates.clone(),
+        errored: false,
+    }
+}
+
+/// Plays the queue forward over what runs and what the plan starts. Returns the end of it all.
+fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> Option<Timestamp> {
+    let jobs: FxHashMap<&str, u32> = request.desired.jobs.iter().enumerate().map(|(i, j)| (&*j.address, u32::try_from(i).unwrap_or(u32::MAX))).collect();
+    let mut needs: Vec<Vec<u32>> = request.desired.jobs.iter().map(|j| j.needs.iter().map(|(n, _)| u32::try_from(*n).unwrap_or(u32::MAX)).collect()).collect();
+    // Runs that no file wants any more hold the pool until they end.
+    let strangers = u32::try_from(needs.len()).unwrap_or(u32::MAX);
+    needs.push(Vec::new());
+    let mut demands = Demands::default();
+    let planned: FxHashSet<&str> = actions.iter().filter(|a| a.action != Action::Update).map(|a| a.address.as_str()).collect();
+    let mut items = Vec::new();
+    for record in request.state.runs.values().filter(|r| !r.status.is_terminal() && !planned.contains(r.spec.address.as_str())) {
+        let started = record.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at));
+        let job = jobs.get(&*record.spec.job.job).copied().unwrap_or(strangers);
+        items.push(Item { seq: record.seq, demand: demands.of(&record.spec.job), length: record.spec.job.estimate.time, job, running_since: started });
+    }
+    let first = items.len();
+    let mut index = Vec::new();
+    for (i, action) in actions.iter().enumerate().filter(|(_, a)| a.action.runs()) {
+        let Some(spec) = &action.spec else { continue };
+        let seq = request.state.next_seq.saturating_add(i as u64);
+        let job = jobs.get(&*spec.job.job).copied().unwrap_or(strangers);
+        items.push(Item { seq, demand: demands.of(&spec.job), length: spec.job.estimate.time, job, running_since: None });
+        index.push(i);
+    }
+    let forecast = forecast(request.limits, &items, &needs, request.now);
+    for (start, i) in forecast.starts.iter().skip(first).zip(index) {
+        if let (Start::At(time), Some(action)) = (start, actions.get_mut(i)) {
+            action.start = Some(*time);
+        }
+    }
+    forecast.end.filter(|_| forecast.certain)
+}
+
+/// One demand for all runs of a job with the same settings.
+#[derive(Default)]
+struct Demands {
+    last: Option<(Arc<JobSpec>, Arc<Demand>)>,
+}
+
+impl Demands {
+    fn of(&mut self, job: &Arc<JobSpec>) -> Arc<Demand> {
+        match &self.last {
+            Some((known, demand)) if Arc::ptr_eq(known, job) => Arc::clone(demand),
+            _ => {
+                let demand = Arc::new(Demand::of(job));
+                self.last = Some((Arc::clone(job), Arc::clone(&demand)));
+                demand
+            }
+        }
+    }
+}
+
+fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
+    let starting: Vec<(&RunSpec, &Planned)> = actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_deref().map(|s| (s, a))).collect();
+    let specs: Vec<&RunSpec> = starting.iter().map(|(s, _)| *s).collect();
+    let priced: Vec<(&RunSpec, &Estimate)> = starting.iter().filter_map(|(s, a)| a.estimate.as_deref().map(|e| (*s, e))).collect();
+    let limits = request.project.and_then(|p| p.limits.as_ref());
+    let mut all = check::pool(request.desired, &specs, request.limits, request.pool_hint);
+    all.extend(check::run_limits(request.desired, &specs, limits));
+    all.extend(check::run_cost(request.desired, &priced, limits));
+    all
+}
+
+fn budgets<'a>(request: &'a Request<'_>) -> Vec<Budget<'a>> {
+    let mut all = Vec::new();
+    let mut ignored = crate::base::Diagnostics::default();
+    if let Some((project, decl)) = request.project.and_then(|p| p.budget.as_ref().map(|b| (p, b)))
+        && let Some((limit, on_exceed, span)) = crate::expand::budget(decl, &mut ignored)
+    {
+        all.push(Budget { scope: format!("project {}", project.name.0.0), prefix: "", limit, on_exceed, span });
+    }
+    for workflow in &request.desired.workflows {
+        if let (Some((limit, on_exceed, span)), Some(job)) = (workflow.budget, request.desired.jobs.iter().find(|j| j.address.split('/').next() == Some(&*workflow.name))) {
+            let prefix = job.address.get(..=workflow.name.len()).unwrap_or_default();
+            all.push(Budget { scope: format!("workflow {}", workflow.name), prefix, limit, on_exceed, span });
+        }
+    }
+    for job in &request.desired.jobs {
+        if let Some((limit, span)) = job.max_cost {
+            all.push(Budget { scope: format!("sweep {}", job.address), prefix: &job.address, limit, on_exceed: OnExceed::Stop, span });
+        }
+    }
+    all
+}
+
+fn sums(request: &Request<'_>, actions: &[Planned]) -> ByJob {
+    let mut sums = ByJob::default();
+    for record in request.state.runs.values().filter(|r| !r.attempts.is_empty()) {
+        let (spent, running) = spent(record, request.rates, request.now);
+        let entry = sums.entry(Arc::clone(&record.spec.job.job)).or_default();
+        entry.spent += spent;
+        entry.running += running;
+    }
+    for action in actions.iter().filter(|a| a.action.runs()) {
+        let Some(spec) = &action.spec else { continue };
+        let entry = sums.entry(Arc::clone(&spec.job.job)).or_default();
+        match action.estimate.as_ref().and_then(|e| e.cost.as_ref()) {
+            Some(cost) => entry.plan += cost.expected,
+            None => entry.unpriced += 1,
+        }
+    }
+    sums
+}
+
+/// Cost of a run's ended attempts, by the backend's clock, and the expected cost of its live one.
+#[must_use]
+pub fn spent(record: &RunRecord, rates: &Rates, now: Timestamp) -> (Money, Money) {
+    let job = &record.spec.job;
+    let cost = |start: Timestamp, length: Millis| rates.cost(job, start, length).unwrap_or_default();
+    let ended = record.attempts.iter().filter_map(|a| a.started_at.zip(a.ended_at)).map(|(start, end)| cost(start, end.since(start))).sum();
+    let live = record.live_attempt().map(|a| {
+        let start = a.started_at.unwrap_or(a.admitted_at);
+        cost(start, job.estimate.time.unwrap_or_default().max(now.since(start)))
+    });
+    (ended, live.unwrap_or_default())
+}
+
+fn edges(request: &Request<'_>, actions: &[Planned]) -> Vec<(Arc<str>, Arc<str>)> {
+    let acting: FxHashSet<&str> = actions.iter().filter_map(|a| a.spec.as_ref()).map(|s| &*s.job.job).collect();
+    let jobs = &request.desired.jobs;
+    let to = jobs.iter().filter(|j| acting.contains(&*j.address));
+    to.flat_map(|j| j.needs.iter().filter_map(|(n, _)| jobs.get(*n)).map(move |n| (Arc::clone(&n.address), Arc::clone(&j.address)))).collect()
+}
+
+fn groups(request: &Request<'_>) -> BTreeMap<Arc<str>, (String, usize)> {
+    let many = request.desired.jobs.iter().filter_map(|j| j.method.as_ref().map(|m| (j, m)));
+    many.map(|(j, m)| (Arc::clone(&j.address), (m.to_string(), j.runs.len()))).collect()
+}

@@ -1,0 +1,217 @@
+//! The plan: what would happen, as data. What is shown, saved and obeyed is this and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Address, Digest, Money, Timestamp};
+use crate::check::{BudgetLine, Verdict};
+use crate::queue::Limits;
+use crate::record::{Estimate, OutputRecord, RunSpec};
+
+/// Version of the plan's JSON.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What is done with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It has never run.
+    Create,
+    /// It has run, and must again.
+    Rerun,
+    /// Settings outside its fingerprint change; it does not run again.
+    Update,
+    /// The result of an equal run serves, or its own outputs are put back.
+    Reuse,
+    /// It is live and no longer wanted.
+    Cancel,
+    /// It is over and no longer wanted: it leaves the state, not the history.
+    Forget,
+}
+
+impl Action {
+    /// All actions, in the order of showing.
+    pub const ALL: [Self; 6] = [Self::Create, Self::Rerun, Self::Update, Self::Reuse, Self::Cancel, Self::Forget];
+
+    /// The word shown and stored.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Rerun => "rerun",
+            Self::Update => "update",
+            Self::Reuse => "reuse",
+            Self::Cancel => "cancel",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// True when it starts an attempt.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Create | Self::Rerun)
+    }
+}
+
+/// Where an action comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The files changed.
+    Edit,
+    /// The world changed: an output is missing or was changed, an attempt failed.
+    Drift,
+    /// Something upstream changed.
+    Downstream,
+}
+
+/// Why: what changed, from what, to what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reason {
+    /// `params.lr`, `run`, `env.X`, `resources.gpu`, `inputs.PATH`, `needs.JOB`, `last`, `new`.
+    pub key: String,
+    /// As recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// As wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// One action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The run.
+    pub address: Address,
+    /// What is done.
+    pub action: Action,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Why; shared by runs that have the same.
+    pub reasons: Arc<[Reason]>,
+    /// The wanted run; none for cancel and forget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Arc<RunSpec>>,
+    /// The run whose result serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Address>,
+    /// Outputs to put in place, for reuse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputRecord>,
+    /// Time and money, for runs that start; for reuse what the reused run took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Box<Estimate>>,
+    /// When it is thought to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+}
+
+/// An output that is not as the run left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The run.
+    pub address: Address,
+    /// The file or folder.
+    pub path: String,
+    /// `missing` or `changed`.
+    pub what: String,
+}
+
+/// What a plan rests on, by digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The wanted runs.
+    pub base: Digest,
+    /// The recorded state.
+    pub state: Digest,
+    /// The rates.
+    pub rates: Digest,
+}
+
+/// The whole plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Digest of actions and fingerprints; no times, no money.
+    pub plan_id: String,
+    /// Which state it was made for.
+    pub lineage: String,
+    /// The state's serial number when it was made: another one makes the plan stale.
+    pub serial: u64,
+    /// Where runs run.
+    pub backend: String,
+    /// What it rests on.
+    pub digests: Basis,
+    /// All actions, needs first.
+    pub runs: Vec<Planned>,
+    /// Needs between jobs that have actions: from, to.
+    pub edges: Vec<(Arc<str>, Arc<str>)>,
+    /// Jobs that are sweeps or matrices: their method and how many runs they have.
+    pub groups: BTreeMap<Arc<str>, (String, usize)>,
+    /// Outputs that are not as they were left.
+    pub drift: Vec<Drift>,
+    /// Budgets with what counts against them.
+    pub budgets: Vec<BudgetLine>,
+    /// The pool.
+    pub quotas: Limits,
+    /// Verdicts.
+    pub checks: Vec<Verdict>,
+    /// Runs that are as wanted.
+    pub unchanged: usize,
+    /// Of these, those that are pending or live: an apply goes on with them.
+    pub in_progress: usize,
+    /// Cost of completed work that is kept.
+    pub saved: Money,
+    /// Expected cost of what the plan starts.
+    pub cost: Money,
+    /// Cost at the worst, when every run has a timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<Money>,
+    /// Runs without a price.
+    pub unpriced: usize,
+    /// When the last run is thought to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// Templates that were left out because their inputs are not set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<Arc<str>>,
+    /// True when the files hold errors; there are no actions then.
+    pub errored: bool,
+}
+
+impl Plan {
+    /// True when a check refuses it.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.checks.iter().any(|c| c.blocks)
+    }
+
+    /// How many of an action.
+    #[must_use]
+    pub fn count(&self, action: Action) -> usize {
+        self.runs.iter().filter(|r| r.action == action).count()
+    }
+
+    /// True when drift is all that there is.
+    #[must_use]
+    pub fn is_drift_only(&self) -> bool {
+        !self.drift.is_empty() && self.runs.iter().all(|r| r.origin == Origin::Drift && r.action == Action::Reuse)
+    }
+}
+
+/// Digest of actions and fingerprints, shortened to 16 hex digits.
+#[must_use]
+pub fn plan_id(lineage: &str, runs: &[Planned]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"oppen/v1 plan").update(lineage.as_bytes());
+    for run in runs {
+        hasher.update(run.action.word().as_bytes()).update(&[0]).update(run.address.as_str().as_bytes()).update(&[0]);
+        if let Some(spec) = &run.spec {
+            hasher.update(&spec.fingerprint.0);
+        }
+    }
+    hasher.finalize().to_hex().as_str().chars().take(16).collect()
+}

@@ -1,0 +1,132 @@
+//! Why a run is not what it was: the differences between two specs, by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::plan::Reason;
+use crate::base::Value;
+use crate::base::resources::{show_cpu, show_memory};
+use crate::expand::template::push_word;
+use crate::record::{Arg, RunSpec};
+
+/// Longest value shown in a reason, in characters.
+const LONGEST: usize = 60;
+
+fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(LONGEST).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push_str("...");
+    }
+    out
+}
+
+/// Collects differences.
+#[derive(Default)]
+struct Differences(Vec<Reason>);
+
+impl Differences {
+    fn compare(&mut self, key: impl Into<String>, before: Option<String>, after: Option<String>) {
+        if before != after {
+            self.0.push(Reason { key: key.into(), before: before.map(|t| short(&t)), after: after.map(|t| short(&t)) });
+        }
+    }
+
+    fn maps<'a, V: 'a>(&mut self, what: &str, before: &BTreeMap<String, V>, after: &BTreeMap<String, V>, show: impl Fn(&V) -> String) {
+        for name in before.keys().chain(after.keys().filter(|k| !before.contains_key(*k))) {
+            self.compare(format!("{what}.{name}"), before.get(name).map(&show), after.get(name).map(&show));
+        }
+    }
+}
+
+fn value_text(value: &Value) -> String {
+    let mut out = String::new();
+    push_word(&mut out, value);
+    out
+}
+
+fn arg_text(arg: &Arg) -> String {
+    match arg {
+        Arg::Text(text) | Arg::Late(text) => text.to_string(),
+    }
+}
+
+/// What differs and makes the run a new one, apart from what is upstream.
+#[must_use]
+pub fn of_result(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
+    let mut d = Differences::default();
+    let (old, new) = (&before.job, &after.job);
+    let find = |list: &[(Arc<str>, Value)], name: &str| list.iter().find(|(n, _)| &**n == name).map(|(_, v)| value_text(v));
+    for (name, _) in before.params.iter().chain(after.params.iter().filter(|(n, _)| !before.params.iter().any(|(m, _)| m == n))) {
+        d.compare(format!("params.{name}"), find(&before.params, name), find(&after.params, name));
+    }
+    if !command_follows_params(before, after, &d.0) {
+        let words = |spec: &RunSpec| spec.command.argv.iter().map(arg_text).collect::<Vec<_>>();
+        let (a, b) = (words(before), words(after));
+        match a.len() == b.len() {
+            // Same shape: the words that differ say it best.
+            true => {
+                for (x, y) in a.iter().zip(&b).filter(|(x, y)| x != y).take(3) {
+                    d.compare("run", Some(x.clone()), Some(y.clone()));
+                }
+            }
+            false => d.compare("run", Some(a.join(" ")), Some(b.join(" "))),
+        }
+        for (i, (name, value)) in after.command.vars.iter().enumerate() {
+            let old = before.command.vars.get(i).filter(|(n, _)| n == name).map(|(_, v)| arg_text(v));
+            d.compare("run", old, Some(arg_text(value)));
+        }
+    }
+    d.compare("image", old.image.clone(), new.image.clone());
+    d.compare("workdir", old.workdir.clone(), new.workdir.clone());
+    d.maps("env", &old.env, &new.env, arg_text);
+    d.maps("secrets", &old.secret_env, &new.secret_env, Clone::clone);
+    let (r, s) = (&old.resources, &new.resources);
+    let gpu = |g: &crate::base::Gpu| Some(g.kind.as_ref().map_or_else(|| g.count.to_string(), |k| format!("{k}:{}", g.count)));
+    d.compare("resources.gpu", gpu(&r.gpu), gpu(&s.gpu));
+    d.compare("resources.cpu", Some(show_cpu(r.cpu_millis)), Some(show_cpu(s.cpu_millis)));
+    d.compare("resources.memory", Some(show_memory(r.memory_bytes)), Some(show_memory(s.memory_bytes)));
+    let inputs = |list: &[crate::record::InputDigest]| list.iter().map(|i| (i.path.clone(), i.digest.short())).collect::<BTreeMap<_, _>>();
+    d.maps("inputs", &inputs(&old.inputs), &inputs(&new.inputs), Clone::clone);
+    if old.outputs != new.outputs {
+        d.compare("outputs", Some(old.outputs.join(", ")), Some(new.outputs.join(", ")));
+    }
+    if old.late_inputs != new.late_inputs {
+        let show = |v: &Option<Value>| v.as_ref().map(value_text);
+        d.compare("inputs of the workflow", show(&old.late_inputs), show(&new.late_inputs));
+    }
+    d.0
+}
+
+/// True when the command differs only by the values of params that are named already.
+fn command_follows_params(before: &RunSpec, after: &RunSpec, params: &[Reason]) -> bool {
+    let args = |spec: &RunSpec| spec.command.argv.iter().chain(spec.command.vars.iter().map(|(_, v)| v)).map(arg_text).collect::<Vec<_>>();
+    let (a, b) = (args(before), args(after));
+    a.len() == b.len()
+        && a.iter().zip(&b).filter(|(x, y)| x != y).all(|(x, y)| {
+            params.iter().any(|r| match (&r.before, &r.after) {
+                (Some(p), Some(q)) => !p.is_empty() && x.replace(p.as_str(), q) == **y,
+                _ => false,
+            })
+        })
+}
+
+/// What differs and does not make the run a new one.
+#[must_use]
+pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
+    let mut d = Differences::default();
+    let (old, new) = (&before.job, &after.job);
+    if Arc::ptr_eq(old, new) {
+        return d.0;
+    }
+    d.compare("priority", Some(old.priority.class.to_string()), Some(new.priority.class.to_string()));
+    d.compare("priority weight", Some(old.priority.weight.to_string()), Some(new.priority.weight.to_string()));
+    d.compare("timeout", old.timeout.map(|t| t.to_string()), new.timeout.map(|t| t.to_string()));
+    d.compare("grace", Some(old.grace.to_string()), Some(new.grace.to_string()));
+    let retry = |r: &crate::record::Retry| Some(format!("errors {}, interruptions {}, out_of_memory {}, bad_gpu {}, timeouts {}, backoff {}", r.errors, r.interruptions, r.out_of_memory, r.bad_gpu, r.timeouts, r.backoff));
+    d.compare("retry", retry(&old.retry), retry(&new.retry));
+    d.compare("parallel", old.parallel.map(|n| n.to_string()), new.parallel.map(|n| n.to_string()));
+    d.compare("resources.capacity", Some(format!("{:?}", old.resources.capacity)), Some(format!("{:?}", new.resources.capacity)));
+    d.compare("team", old.team.clone(), new.team.clone());
+    d.maps("labels", &old.labels, &new.labels, Clone::clone);
+    d.0
+}
