@@ -5,7 +5,7 @@
 #   report.sh BEST RUNS VALID.csv REPORT.md
 #
 # BEST and RUNS are JSON, as `needs.train.best` and `needs.train.runs` give them. The model is the first output of the
-# best trial.
+# best trial, or lies in the folder that this output is.
 set -eu
 export LC_ALL=C
 
@@ -21,6 +21,7 @@ flat_best=$(flat "$best")
 flat_runs=$(flat "$runs")
 address=$(field address)
 model=$(field outputs.0)
+[ ! -d "$model" ] || model=$model/model.txt
 [ -f "$model" ] || { echo "report.sh: the best trial left no model: $model" >&2; exit 1; }
 
 mkdir -p "$(dirname "$report")"

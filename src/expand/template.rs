@@ -307,7 +307,8 @@ fn check_name(name: &str, names: &Names) -> Result<bool, (String, Option<String>
         ("params", _) => known(&names.params, "param").map_err(|(words, hint)| (words, hint.map(|h| h.replace("declare it under `params`", "params come from `matrix` and `sweep.parameters`")))),
         ("needs", Some(needs)) => known(needs, "need").map_err(|(words, _)| (words, Some("name the job under `needs`".to_owned()))).map(|_| true),
         ("needs", None) => Err(("results of needs are not known here".to_owned(), Some("they can be used in `run` and `env`".to_owned()))),
-        // Functions of the language and loop variables never show up as undeclared; what is left is unknown.
+        ("range" | "dict", _) => Ok(false),
+        // Loop variables never show up as undeclared; what is left is unknown.
         (other, _) => Err((format!("unknown name `{other}`"), suggest::hint(other, ["inputs", "params", "needs"]))),
     }
 }
@@ -346,6 +347,7 @@ mod tests {
         assert_eq!(render("{{ inputs.list }}"), Ok(json!([1, 2])));
         assert_eq!(render("{{ inputs.n * 2 + 1 }}"), Ok(json!(7)));
         assert_eq!(render("n={{ inputs.n }} lr={{ params.lr }}"), Ok(json!("n=3 lr=0.00001")));
+        assert_eq!(render("{{ range(1, inputs.n + 1) | list }}"), Ok(json!([1, 2, 3])));
         assert_eq!(render("{{ params.s }}"), Ok(json!("{{ inputs.n }}")));
         assert_eq!(render("x {{ '}}' }} y"), Ok(json!("x }} y")));
         assert_eq!(render("{{ {'a': params.lr} | tojson }}"), Ok(json!("{\"a\": 0.00001}")));
