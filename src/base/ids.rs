@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// `workflow/job` or `workflow/job[key]`: a run's stable name in plans, state and selectors.
 /// A job of a used template is `workflow/outer.inner`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Address(Arc<str>);
 
@@ -110,7 +110,7 @@ impl fmt::Display for AttemptId {
 }
 
 /// A BLAKE3 digest of content, shown as 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; 32]);
 
 /// BLAKE3 of what makes a run's result; equal fingerprints mean equal work.

@@ -53,7 +53,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
     let starts = actions.iter().any(|a| a.action.runs());
     Plan {
         format_version: FORMAT_VERSION,
-        plan_id: plan_id(request.lineage, &actions),
+        plan_id: plan_id(&actions),
         lineage: request.lineage.to_owned(),
         serial: request.serial,
         backend: request.backend.to_owned(),

@@ -204,9 +204,9 @@ impl Plan {
 
 /// Digest of actions and fingerprints, shortened to 16 hex digits.
 #[must_use]
-pub fn plan_id(lineage: &str, runs: &[Planned]) -> String {
+pub fn plan_id(runs: &[Planned]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"oppen/v1 plan").update(lineage.as_bytes());
+    hasher.update(b"oppen/v1 plan");
     for run in runs {
         hasher.update(run.action.word().as_bytes()).update(&[0]).update(run.address.as_str().as_bytes()).update(&[0]);
         if let Some(spec) = &run.spec {

@@ -2,7 +2,182 @@
 //!
 //! In: an [`Input`] and `now`. Out: [`Step`]: events to make durable, then commands to perform. Must never touch a clock, a
 //! file, a thread or a backend: `drive` does that, and the simulator does it with faults.
+//!
+//! [`Engine`] keeps indices beside the state, so that an event costs no more than the runs that it concerns.
 
+mod admission;
+mod index;
+mod observe;
+mod orders;
+pub mod policy;
 pub mod port;
 
+use std::sync::Arc;
+
+use crate::base::{Address, AttemptId, Millis, Timestamp};
+use crate::diff::{Action, Plan};
+use crate::queue::{Demand, Limits, Pool, WaitReason};
+use crate::record::{Event, RunRecord, RunStatus, State};
+use index::Index;
+
 pub use port::{Command, Input, Launch, Observation, Order, Step};
+
+/// Silence after which an attempt is asked after again.
+pub const RECHECK: Millis = Millis::from_secs(30);
+/// What a backend gets beyond timeout and grace before the engine ends an attempt itself.
+pub const SLACK: Millis = Millis::from_secs(30);
+
+/// What the engine is told by a plan.
+#[must_use]
+pub fn orders(plan: &Plan) -> Vec<Order> {
+    let order = |r: &crate::diff::Planned| {
+        let spec = r.spec.clone();
+        Some(match r.action {
+            Action::Create | Action::Rerun => Order::Run(spec?),
+            Action::Update => Order::Update(spec?),
+            Action::Reuse => Order::Reuse { spec: spec?, from: r.from.clone()?, outputs: r.outputs.clone() },
+            Action::Cancel | Action::Forget => Order::Forget(r.address.clone()),
+        })
+    };
+    plan.runs.iter().filter_map(order).collect()
+}
+
+/// State with its indices.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    state: State,
+    pool: Pool,
+    index: Index,
+    launching: bool,
+    reachable: bool,
+    step: Step,
+}
+
+impl Engine {
+    /// Takes over a state. The first `Tick` asks after every attempt that may be live.
+    #[must_use]
+    pub fn new(state: State, limits: Limits) -> Self {
+        let mut engine =
+            Self { state, pool: Pool::new(limits), index: Index::default(), launching: true, reachable: true, step: Step::default() };
+        let addresses: Vec<Address> = {
+            let mut by_seq: Vec<&RunRecord> = engine.state.runs.values().collect();
+            by_seq.sort_unstable_by_key(|r| r.seq);
+            by_seq.iter().map(|r| r.spec.address.clone()).collect()
+        };
+        for address in &addresses {
+            engine.track(address);
+        }
+        engine.index.started = false;
+        engine
+    }
+
+    /// The state, all events of past steps folded in.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Step {
+        if !self.index.started {
+            self.index.started = true;
+            self.resume(now);
+        }
+        match input {
+            Input::Apply { plan_id, by, orders } => self.apply(plan_id, by, orders, now),
+            Input::Observed(observation) => self.observe(observation, now),
+            Input::Cancel { addresses, by } => addresses.iter().for_each(|a| self.cancel(a, &by, now)),
+            Input::Retry { addresses, by } => self.retry(&addresses, &by, now),
+            Input::Forget { addresses, by } => addresses.iter().for_each(|a| self.forget(a, &by, now)),
+            Input::Launching(on) => self.launching = on,
+            Input::Tick => {}
+        }
+        self.fire(now);
+        self.settle(now);
+        self.admit(now);
+        if let Some(at) = self.index.next_timer() {
+            self.step.commands.push(Command::WakeAt(at));
+        }
+        std::mem::take(&mut self.step)
+    }
+
+    /// True when nothing more will happen by itself: every run is over.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.index.open == 0
+    }
+
+    /// True when an attempt is live or may be.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        self.index.live > 0
+    }
+
+    /// Attempts that may be live.
+    #[must_use]
+    pub fn live(&self) -> Vec<AttemptId> {
+        self.state.runs.values().filter_map(|r| r.live_attempt().map(|a| attempt_id(r, a.number))).collect()
+    }
+
+    /// Why a pending run waits.
+    #[must_use]
+    pub fn why(&self, address: &Address) -> Option<Wait> {
+        let record = self.state.runs.get(address).filter(|r| r.status == RunStatus::Pending)?;
+        if let Some(need) = record.spec.job.needs.iter().find(|n| !self.index.is_complete(n)) {
+            return Some(Wait::Needs(Arc::clone(need)));
+        }
+        if let Some(time) = record.not_before {
+            return Some(Wait::Backoff(time));
+        }
+        let demand = Demand::of(&record.spec.job);
+        Some(self.pool.reasons().remove(&demand).map_or(Wait::Launch, Wait::Pool))
+    }
+
+    /// Runs that wait for the pool, in the order of the line.
+    #[must_use]
+    pub fn line(&self) -> Vec<&RunRecord> {
+        self.pool.waiting().into_iter().filter_map(|id| self.record(id)).collect()
+    }
+
+    fn record(&self, id: u32) -> Option<&RunRecord> {
+        self.state.runs.get(self.index.address(id)?)
+    }
+
+    /// Notes an event: folded into the state at once, handed out for the journal.
+    fn emit(&mut self, event: Event, now: Timestamp) {
+        self.state.apply(&event, now);
+        self.step.events.push(event);
+    }
+
+    fn command(&mut self, command: Command) {
+        self.step.commands.push(command);
+    }
+}
+
+/// Why a pending run does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A need has not succeeded yet.
+    Needs(Arc<str>),
+    /// The backoff of a retry.
+    Backoff(Timestamp),
+    /// The pool.
+    Pool(WaitReason),
+    /// Nothing: it starts as soon as an engine runs.
+    Launch,
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Needs(job) => write!(f, "needs {job}"),
+            Self::Backoff(time) => write!(f, "tries again at {time}"),
+            Self::Pool(reason) => write!(f, "{reason}"),
+            Self::Launch => write!(f, "starts with the next apply"),
+        }
+    }
+}
+
+fn attempt_id(record: &RunRecord, number: u32) -> AttemptId {
+    AttemptId { address: record.spec.address.clone(), generation: record.generation, number }
+}

@@ -38,6 +38,16 @@ pub enum Event {
         /// Its outputs.
         outputs: Vec<OutputRecord>,
     },
+    /// The run is wanted in another shape, once its live older generation has ended.
+    Superseded {
+        /// What to run then.
+        spec: Arc<RunSpec>,
+    },
+    /// Leaves the state once it has ended.
+    Withdrawn {
+        /// The run.
+        address: Address,
+    },
     /// No longer in the files and not live: leaves the state, stays in history.
     Forgotten {
         /// The run.
@@ -102,6 +112,9 @@ pub enum Event {
         address: Address,
         /// Why.
         cause: Cause,
+        /// In words, where no attempt has them.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
     },
     /// The run is over because somebody ended it.
     Cancelled {
@@ -129,6 +142,40 @@ pub enum Event {
         /// What was seen.
         anomaly: Anomaly,
     },
+}
+
+impl Event {
+    /// The run it is about, if about one.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Self::PlanApplied { .. } => None,
+            Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(&spec.address),
+            Self::Withdrawn { address }
+            | Self::Forgotten { address }
+            | Self::CancelRequested { address, .. }
+            | Self::RetryScheduled { address, .. }
+            | Self::Succeeded { address }
+            | Self::Failed { address, .. }
+            | Self::Cancelled { address }
+            | Self::Skipped { address, .. } => Some(address),
+            Self::Admitted { attempt }
+            | Self::Started { attempt, .. }
+            | Self::Stopping { attempt, .. }
+            | Self::Ended { attempt, .. }
+            | Self::Metrics { attempt, .. }
+            | Self::Noticed { attempt, .. } => Some(&attempt.address),
+        }
+    }
+
+    /// The spec it carries, if it carries one.
+    #[must_use]
+    pub fn spec(&self) -> Option<&Arc<RunSpec>> {
+        match self {
+            Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(spec),
+            _ => None,
+        }
+    }
 }
 
 /// One reported value. Unknown values (NaN, infinite) are `None`.

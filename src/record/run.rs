@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Address, Digest, Fingerprint, Millis, Money, Resources, Timestamp, Value};
 
 /// One concrete unit to execute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunSpec {
     /// Stable name.
     pub address: Address,

@@ -10,7 +10,7 @@ use super::run::RunSpec;
 use crate::base::{Address, Digest, Timestamp};
 
 /// Everything that is known, by address.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// All runs in the state, in the order of addresses.
     pub runs: BTreeMap<Address, RunRecord>,
@@ -21,7 +21,8 @@ pub struct State {
 /// One run's life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// What to run.
+    /// What to run. Stores keep it apart from the rest.
+    #[serde(skip)]
     pub spec: Arc<RunSpec>,
     /// Which planning of the run; starts at 1.
     pub generation: u32,
@@ -35,6 +36,12 @@ pub struct RunRecord {
     /// Somebody asked to end it.
     #[serde(default)]
     pub cancel_requested: bool,
+    /// What is wanted once the live attempt has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Arc<RunSpec>>,
+    /// It leaves the state when it has ended.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Last and best reported values, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<Arc<str>, MetricSummary>,
@@ -196,6 +203,8 @@ impl State {
                     run.end(RunStatus::Succeeded, now);
                 });
             }
+            Event::Superseded { spec } => self.with(&spec.address, |run| run.next = Some(Arc::clone(spec))),
+            Event::Withdrawn { address } => self.with(address, |run| run.withdrawn = true),
             Event::Forgotten { address } => {
                 self.runs.remove(address);
             }
@@ -205,7 +214,12 @@ impl State {
                 run.not_before = Some(*not_before);
             }),
             Event::Succeeded { address } => self.with(address, |run| run.end(RunStatus::Succeeded, now)),
-            Event::Failed { address, .. } => self.with(address, |run| run.end(RunStatus::Failed, now)),
+            Event::Failed { address, detail, .. } => self.with(address, |run| {
+                if !detail.is_empty() {
+                    run.because = Some(detail.as_str().into());
+                }
+                run.end(RunStatus::Failed, now);
+            }),
             Event::Cancelled { address } => self.with(address, |run| run.end(RunStatus::Cancelled, now)),
             Event::Skipped { address, because } => self.with(address, |run| {
                 run.because = Some(Arc::clone(because));
@@ -267,6 +281,8 @@ impl RunRecord {
             status: RunStatus::Pending,
             attempts: Vec::new(),
             cancel_requested: false,
+            next: None,
+            withdrawn: false,
             metrics: BTreeMap::new(),
             outputs: Vec::new(),
             reused_from: None,

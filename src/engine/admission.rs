@@ -1,0 +1,254 @@
+//! From planned to admitted: needs, skips, the pool, launches, timers.
+
+use std::sync::Arc;
+
+use super::index::Place;
+use super::port::{Command, Launch};
+use super::{Engine, RECHECK, SLACK, attempt_id};
+use crate::base::{Address, AttemptId, Timestamp};
+use crate::expand::late::{self, Results};
+use crate::queue::Demand;
+use crate::record::{AttemptPhase, Cause, Event, RunRecord, RunStatus};
+
+impl Results for Engine {
+    fn runs(&self, job: &str) -> Vec<&RunRecord> {
+        let members = self.index.jobs.get(job).into_iter().flat_map(|j| &j.members);
+        let mut runs: Vec<&RunRecord> = members.filter_map(|id| self.record(*id)).collect();
+        runs.sort_unstable_by_key(|r| r.seq);
+        runs
+    }
+}
+
+impl Engine {
+    /// Takes a run of the state into the indices.
+    pub(super) fn track(&mut self, address: &Address) {
+        let Some(record) = self.state.runs.get(address) else { return };
+        let (job, needs, status, seq) = (Arc::clone(&record.spec.job.job), record.spec.job.needs.clone(), record.status, record.seq);
+        let demand = Arc::new(Demand::of(&record.spec.job));
+        let id = self.index.intern(address, &job, &demand, seq);
+        let entry = self.index.job(&job);
+        entry.members.insert(id);
+        entry.succeeded += usize::from(status == RunStatus::Succeeded);
+        entry.lost += usize::from(status.is_terminal() && status != RunStatus::Succeeded);
+        self.index.touched.push(Arc::clone(&job));
+        if status.is_terminal() {
+            return;
+        }
+        self.index.open += 1;
+        if status.is_live() {
+            self.index.live += 1;
+            self.pool.hold(&demand);
+            self.place(id, Place::Held);
+            return;
+        }
+        self.place(id, Place::Blocked);
+        // Needs may be planned later in the same plan; all are counted when the step settles.
+        for need in &needs {
+            self.index.job(need).waiters.insert(id);
+            self.index.touched.push(Arc::clone(need));
+        }
+        if let Some(entry) = self.index.entry(id) {
+            entry.blocked = u32::try_from(needs.len()).unwrap_or(u32::MAX);
+        }
+        if needs.is_empty() {
+            self.queue_up(id);
+        }
+    }
+
+    /// Takes a run out of the indices, whatever it waits for.
+    pub(super) fn untrack(&mut self, address: &Address) {
+        let Some(record) = self.state.runs.get(address) else { return };
+        let (status, needs) = (record.status, record.spec.job.needs.clone());
+        let Some(id) = self.index.id(address) else { return };
+        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq)) else { return };
+        let entry = self.index.job(&job);
+        if entry.members.remove(&id) {
+            entry.succeeded = entry.succeeded.saturating_sub(usize::from(status == RunStatus::Succeeded));
+            entry.lost = entry.lost.saturating_sub(usize::from(status.is_terminal() && status != RunStatus::Succeeded));
+        }
+        match place {
+            Place::Line => self.pool.withdraw(id, seq, &demand),
+            Place::Held => self.pool.release(&demand),
+            Place::Blocked | Place::Out => {}
+        }
+        self.index.open = self.index.open.saturating_sub(usize::from(!status.is_terminal()));
+        self.index.live = self.index.live.saturating_sub(usize::from(status.is_live()));
+        for need in &needs {
+            self.index.job(need).waiters.remove(&id);
+        }
+        self.index.set_timer(id, None);
+        self.place(id, Place::Out);
+        self.index.touched.push(job);
+    }
+
+    fn place(&mut self, id: u32, place: Place) {
+        if let Some(entry) = self.index.entry(id) {
+            entry.place = place;
+        }
+    }
+
+    /// Ends a run for good.
+    pub(super) fn over(&mut self, address: &Address, event: Event, now: Timestamp) {
+        let success = matches!(event, Event::Succeeded { .. });
+        let Some(id) = self.index.id(address) else { return };
+        let Some(record) = self.state.runs.get(address).filter(|r| !r.status.is_terminal()) else { return };
+        let (live, needs, next, withdrawn) = (record.status.is_live(), record.spec.job.needs.clone(), record.next.clone(), record.withdrawn);
+        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq)) else { return };
+        match place {
+            Place::Line => self.pool.withdraw(id, seq, &demand),
+            Place::Held => self.pool.release(&demand),
+            Place::Blocked | Place::Out => {}
+        }
+        if place == Place::Blocked {
+            for need in &needs {
+                self.index.job(need).waiters.remove(&id);
+            }
+        }
+        self.place(id, Place::Out);
+        self.index.set_timer(id, None);
+        self.index.open = self.index.open.saturating_sub(1);
+        self.index.live = self.index.live.saturating_sub(usize::from(live));
+        self.emit(event, now);
+        let entry = self.index.job(&job);
+        entry.succeeded += usize::from(success);
+        entry.lost += usize::from(!success);
+        self.index.touched.push(job);
+        if let Some(spec) = next {
+            self.plan(&spec, now);
+        } else if withdrawn {
+            self.drop_run(address, now);
+        }
+    }
+
+    /// Decides everything that changed counts of jobs decide: who becomes ready, who is skipped.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        while let Some(job) = self.index.touched.pop() {
+            let waiting = self.index.jobs.get(&job).is_some_and(|j| !j.waiters.is_empty());
+            if !waiting {
+                continue;
+            }
+            if self.index.is_complete(&job) {
+                for id in self.index.take_waiters(&job) {
+                    self.need_met(id);
+                }
+            } else if self.index.is_lost(&job) {
+                for id in self.index.take_waiters(&job) {
+                    let Some(address) = self.index.address(id).cloned() else { continue };
+                    self.over(&address, Event::Skipped { address: address.clone(), because: Arc::clone(&job) }, now);
+                }
+            }
+        }
+    }
+
+    fn need_met(&mut self, id: u32) {
+        let Some(entry) = self.index.entry(id).filter(|e| e.place == Place::Blocked) else { return };
+        entry.blocked = entry.blocked.saturating_sub(1);
+        if entry.blocked == 0 {
+            self.queue_up(id);
+        }
+    }
+
+    /// All needs are met: into the line, or until its time comes.
+    fn queue_up(&mut self, id: u32) {
+        if let Some(time) = self.record(id).and_then(|r| r.not_before) {
+            self.index.set_timer(id, Some(time));
+            return;
+        }
+        if let Some((seq, demand)) = self.index.entry(id).map(|e| (e.seq, Arc::clone(&e.demand))) {
+            self.pool.enqueue(id, seq, &demand);
+            self.place(id, Place::Line);
+        }
+    }
+
+    /// Launches what the pool admits. One attempt a run, its intent first.
+    pub(super) fn admit(&mut self, now: Timestamp) {
+        if !self.launching || !self.reachable {
+            return;
+        }
+        loop {
+            let admitted = self.pool.admit();
+            if admitted.is_empty() {
+                return;
+            }
+            for id in admitted {
+                self.launch(id, now);
+            }
+            self.settle(now);
+        }
+    }
+
+    fn launch(&mut self, id: u32, now: Timestamp) {
+        self.place(id, Place::Held);
+        let Some(record) = self.record(id) else { return };
+        let address = record.spec.address.clone();
+        let number = record.attempts.last().map_or(1, |a| a.number.saturating_add(1));
+        let attempt = attempt_id(record, number);
+        match self.bound(record, attempt.clone()) {
+            Ok(launch) => {
+                self.emit(Event::Admitted { attempt }, now);
+                self.index.live += 1;
+                self.command(Command::Submit(Box::new(launch)));
+                self.rearm(&address, now);
+            }
+            Err(words) => self.over(&address, Event::Failed { address: address.clone(), cause: Cause::Error, detail: words }, now),
+        }
+    }
+
+    /// A launch with its late words filled in. The same attempt gives the same launch, also after a restart.
+    pub(super) fn bound(&self, record: &RunRecord, attempt: AttemptId) -> Result<Launch, String> {
+        let (argv, declared) = late::bind(&record.spec, self)?;
+        let mut env = late::own_env(&record.spec, attempt.number);
+        env.extend(declared);
+        Ok(Launch { attempt, spec: Arc::clone(&record.spec), argv, env })
+    }
+
+    /// Sets the next time at which the run's live attempt is asked after.
+    pub(super) fn rearm(&mut self, address: &Address, now: Timestamp) {
+        if let Some(id) = self.index.id(address) {
+            self.index.set_timer(id, Some(now.after(RECHECK)));
+        }
+    }
+
+    /// After a start: asks after every attempt that may be live, and repeats what may not have been done.
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        for attempt in self.live() {
+            self.rearm(&attempt.address, now);
+            self.command(Command::Lookup { attempt });
+        }
+    }
+
+    /// Timers that are due.
+    pub(super) fn fire(&mut self, now: Timestamp) {
+        while let Some(id) = self.index.due(now) {
+            let Some(record) = self.record(id) else { continue };
+            let address = record.spec.address.clone();
+            match record.live_attempt() {
+                None if record.status == RunStatus::Pending => self.back_in_line(id),
+                None => {}
+                Some(live) => {
+                    let (attempt, phase, grace) = (attempt_id(record, live.number), live.phase, record.spec.job.grace);
+                    let limit = record.spec.job.timeout.map(|t| crate::base::Millis(t.0.saturating_add(grace.0).saturating_add(SLACK.0)));
+                    let started = self.index.entry(id).and_then(|e| e.started);
+                    let overdue = limit.zip(started).is_some_and(|(limit, start)| now.since(start) >= limit);
+                    match phase {
+                        AttemptPhase::Stopping => self.command(Command::Stop { attempt, grace }),
+                        _ if overdue => {
+                            self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Timeout }, now);
+                            self.command(Command::Stop { attempt, grace });
+                        }
+                        _ => self.command(Command::Lookup { attempt }),
+                    }
+                    self.rearm(&address, now);
+                }
+            }
+        }
+    }
+
+    /// The backoff of a retry is over.
+    fn back_in_line(&mut self, id: u32) {
+        if let Some((seq, demand)) = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0).map(|e| (e.seq, Arc::clone(&e.demand))) {
+            self.pool.enqueue(id, seq, &demand);
+            self.place(id, Place::Line);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the engine looks up beside the state: runs by number, jobs with their counts, timers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::base::{Address, Timestamp};
+use crate::queue::Demand;
+
+/// Where a run stands towards the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Over, or not known.
+    Out,
+    /// Waits for needs or for a time.
+    Blocked,
+    /// In the pool's line.
+    Line,
+    /// Holds its demand.
+    Held,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub address: Address,
+    pub job: Arc<str>,
+    pub demand: Arc<Demand>,
+    pub seq: u64,
+    pub place: Place,
+    /// Needs that are not complete.
+    pub blocked: u32,
+    /// When the engine saw the live attempt start, by the engine's clock.
+    pub started: Option<Timestamp>,
+    timer: Option<Timestamp>,
+}
+
+/// One job: its runs in the state, and who waits for all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Job {
+    pub members: FxHashSet<u32>,
+    pub succeeded: usize,
+    /// Over without success.
+    pub lost: usize,
+    pub waiters: FxHashSet<u32>,
+}
+
+/// All indices.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    pub entries: Vec<Entry>,
+    by_address: FxHashMap<Address, u32>,
+    pub jobs: FxHashMap<Arc<str>, Job>,
+    timers: BTreeSet<(Timestamp, u32)>,
+    /// Jobs whose counts changed in this step.
+    pub touched: Vec<Arc<str>>,
+    /// Runs that are not over.
+    pub open: usize,
+    /// Runs with a live attempt.
+    pub live: usize,
+    /// The first step was taken.
+    pub started: bool,
+}
+
+impl Index {
+    pub fn id(&self, address: &Address) -> Option<u32> {
+        self.by_address.get(address).copied()
+    }
+
+    pub fn address(&self, id: u32) -> Option<&Address> {
+        self.entries.get(id as usize).map(|e| &e.address)
+    }
+
+    pub fn entry(&mut self, id: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(id as usize)
+    }
+
+    /// The number of a run, new or known.
+    pub fn intern(&mut self, address: &Address, job: &Arc<str>, demand: &Arc<Demand>, seq: u64) -> u32 {
+        let id = match self.by_address.get(address) {
+            Some(id) => *id,
+            None => {
+                let id = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+                self.by_address.insert(address.clone(), id);
+                self.entries.push(Entry {
+                    address: address.clone(),
+                    job: Arc::clone(job),
+                    demand: Arc::clone(demand),
+                    seq,
+                    place: Place::Out,
+                    blocked: 0,
+                    started: None,
+                    timer: None,
+                });
+                id
+            }
+        };
+        if let Some(entry) = self.entry(id) {
+            entry.job = Arc::clone(job);
+            entry.demand = Arc::clone(demand);
+            entry.seq = seq;
+        }
+        id
+    }
+
+    pub fn job(&mut self, name: &Arc<str>) -> &mut Job {
+        self.jobs.entry(Arc::clone(name)).or_default()
+    }
+
+    /// True when the job has runs and all of them succeeded.
+    pub fn is_complete(&self, job: &str) -> bool {
+        self.jobs.get(job).is_some_and(|j| !j.members.is_empty() && j.succeeded == j.members.len())
+    }
+
+    /// Why a job can never become complete as things are: a run of it is over without success, or it has none.
+    pub fn is_lost(&self, job: &str) -> bool {
+        self.jobs.get(job).is_none_or(|j| j.members.is_empty() || j.lost > 0)
+    }
+
+    /// Sets the run's one timer.
+    pub fn set_timer(&mut self, id: u32, at: Option<Timestamp>) {
+        let Some(entry) = self.entries.get_mut(id as usize) else { return };
+        if let Some(old) = entry.timer.take() {
+            self.timers.remove(&(old, id));
+        }
+        entry.timer = at;
+        if let Some(at) = at {
+            self.timers.insert((at, id));
+        }
+    }
+
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Everybody who waits for a job, in the order of their numbers; nobody does afterwards.
+    pub fn take_waiters(&mut self, job: &Arc<str>) -> Vec<u32> {
+        let mut waiters: Vec<u32> = std::mem::take(&mut self.job(job).waiters).into_iter().collect();
+        waiters.sort_unstable();
+        waiters
+    }
+
+    /// Takes a timer that is due.
+    pub fn due(&mut self, now: Timestamp) -> Option<u32> {
+        let (_, id) = self.timers.first().copied().filter(|(at, _)| *at <= now)?;
+        self.set_timer(id, None);
+        Some(id)
+    }
+}

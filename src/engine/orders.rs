@@ -1,0 +1,124 @@
+//! Orders of a plan and requests of people.
+
+use std::sync::Arc;
+
+use super::index::Place;
+use super::port::{Command, Order};
+use super::{Engine, attempt_id};
+use crate::base::{Address, Timestamp};
+use crate::queue::Demand;
+use crate::record::{Cause, Event, RunSpec, RunStatus};
+
+impl Engine {
+    pub(super) fn apply(&mut self, plan_id: String, by: String, orders: Vec<Order>, now: Timestamp) {
+        self.emit(Event::PlanApplied { plan_id, by: by.clone() }, now);
+        for order in orders {
+            match order {
+                Order::Run(spec) => self.run(spec, &by, now),
+                Order::Update(spec) => self.update(&spec, now),
+                Order::Reuse { spec, from, outputs } => {
+                    if self.state.runs.get(&spec.address).is_some_and(|r| r.status.is_live()) {
+                        // The old result is still being made: it is ended first, and the next plan reuses.
+                        self.cancel(&spec.address, &by, now);
+                        continue;
+                    }
+                    self.untrack(&spec.address);
+                    self.emit(Event::Reused { spec: Arc::clone(&spec), from, outputs }, now);
+                    self.track(&spec.address);
+                }
+                Order::Cancel(address) => self.cancel(&address, &by, now),
+                Order::Forget(address) => self.forget(&address, &by, now),
+            }
+        }
+    }
+
+    fn run(&mut self, spec: Arc<RunSpec>, by: &str, now: Timestamp) {
+        if self.state.runs.get(&spec.address).is_some_and(|r| r.status.is_live()) {
+            let address = spec.address.clone();
+            self.emit(Event::Superseded { spec }, now);
+            self.cancel(&address, by, now);
+            return;
+        }
+        self.plan(&spec, now);
+    }
+
+    /// A new generation of a run that is not live.
+    pub(super) fn plan(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
+        self.untrack(&spec.address);
+        self.emit(Event::Planned { spec: Arc::clone(spec) }, now);
+        self.track(&spec.address);
+    }
+
+    fn update(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
+        let Some(id) = self.index.id(&spec.address) else { return };
+        let place = self.index.entry(id).map(|e| (e.place, Arc::clone(&e.demand), e.seq));
+        self.emit(Event::Updated { spec: Arc::clone(spec) }, now);
+        let demand = Arc::new(Demand::of(&spec.job));
+        match place {
+            Some((Place::Line, old, seq)) => {
+                self.pool.withdraw(id, seq, &old);
+                self.pool.enqueue(id, seq, &demand);
+            }
+            // What it holds was taken under the old settings and is given back under them.
+            Some((Place::Held, ..)) | None => return,
+            Some(_) => {}
+        }
+        if let Some(entry) = self.index.entry(id) {
+            entry.demand = demand;
+        }
+    }
+
+    pub(super) fn cancel(&mut self, address: &Address, by: &str, now: Timestamp) {
+        let Some(record) = self.state.runs.get(address).filter(|r| !r.status.is_terminal()) else { return };
+        let live = record.live_attempt().map(|a| attempt_id(record, a.number));
+        let (stopping, grace, asked) = (record.status == RunStatus::Stopping, record.spec.job.grace, record.cancel_requested);
+        if !asked {
+            self.emit(Event::CancelRequested { address: address.clone(), by: by.to_owned() }, now);
+        }
+        match live {
+            None => self.over(address, Event::Cancelled { address: address.clone() }, now),
+            Some(_) if stopping => {}
+            Some(attempt) => {
+                self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Cancelled }, now);
+                self.command(Command::Stop { attempt, grace });
+                self.rearm(address, now);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, address: &Address, by: &str, now: Timestamp) {
+        let Some(record) = self.state.runs.get(address) else { return };
+        if record.status.is_live() {
+            self.emit(Event::Withdrawn { address: address.clone() }, now);
+            self.cancel(address, by, now);
+        } else {
+            self.drop_run(address, now);
+        }
+    }
+
+    pub(super) fn drop_run(&mut self, address: &Address, now: Timestamp) {
+        self.untrack(address);
+        self.emit(Event::Forgotten { address: address.clone() }, now);
+    }
+
+    /// Runs again what is over without success, and what was skipped because of it.
+    pub(super) fn retry(&mut self, addresses: &[Address], _by: &str, now: Timestamp) {
+        let mut again: Vec<Arc<RunSpec>> = Vec::new();
+        let mut queue: Vec<Address> = addresses.to_vec();
+        while let Some(address) = queue.pop() {
+            let Some(record) = self.state.runs.get(&address) else { continue };
+            let ended = record.status.is_terminal() && record.status != RunStatus::Succeeded;
+            if !ended || again.iter().any(|s| s.address == address) {
+                continue;
+            }
+            again.push(Arc::clone(&record.spec));
+            let job = &record.spec.job.job;
+            let skipped = self.state.runs.values().filter(|r| r.status == RunStatus::Skipped && r.spec.job.needs.contains(job));
+            queue.extend(skipped.map(|r| r.spec.address.clone()));
+        }
+        again.sort_by_key(|s| self.state.runs.get(&s.address).map(|r| r.seq));
+        for spec in again {
+            self.plan(&spec, now);
+        }
+    }
+}
