@@ -14,6 +14,8 @@ use crate::base::{Address, Digest, Timestamp};
 pub struct State {
     /// All runs in the state, in the order of addresses.
     pub runs: BTreeMap<Address, RunRecord>,
+    /// Last generation of runs that left the state: a run that comes back never gets an old attempt's name.
+    pub forgotten: BTreeMap<Address, u32>,
     /// Counts `Planned` events: gives each run its place in the queue.
     pub next_seq: u64,
 }
@@ -206,7 +208,9 @@ impl State {
             Event::Superseded { spec } => self.with(&spec.address, |run| run.next = Some(Arc::clone(spec))),
             Event::Withdrawn { address } => self.with(address, |run| run.withdrawn = true),
             Event::Forgotten { address } => {
-                self.runs.remove(address);
+                if let Some(run) = self.runs.remove(address) {
+                    self.forgotten.insert(address.clone(), run.generation);
+                }
             }
             Event::CancelRequested { address, .. } => self.with(address, |run| run.cancel_requested = true),
             Event::RetryScheduled { address, not_before } => self.with(address, |run| {
@@ -263,7 +267,8 @@ impl State {
     }
 
     fn plan(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
-        let generation = self.runs.get(&spec.address).map_or(1, |old| old.generation.saturating_add(1));
+        let last = self.runs.get(&spec.address).map(|old| old.generation).or_else(|| self.forgotten.remove(&spec.address));
+        let generation = last.map_or(1, |g| g.saturating_add(1));
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
         self.runs.insert(spec.address.clone(), RunRecord::new(Arc::clone(spec), generation, seq, now));

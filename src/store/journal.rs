@@ -1,0 +1,200 @@
+//! Appending events and reading the state back.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::lock::Lock;
+use super::wire::{StoredSpec, event_text};
+use super::{Store, StoreError};
+use crate::base::{Address, Digest, Fingerprint, Timestamp};
+use crate::diff::History;
+use crate::record::{Event, JobSpec, OutputRecord, RunRecord, RunStatus, State};
+
+/// One line of history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryEntry {
+    /// Its number.
+    pub seq: u64,
+    /// When it was noted.
+    pub at: Timestamp,
+    /// The event, as stored.
+    pub body: serde_json::Value,
+    /// The run.
+    pub address: Option<String>,
+}
+
+impl Store {
+    /// Appends events, brings the projection of the runs up to date and answers requests, all or nothing. `state` is the
+    /// engine's, with the events folded in.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the lock was taken over; input and output errors. Nothing was written then.
+    pub fn append(&mut self, lock: &Lock, events: &[Event], state: &State, answered: &[i64], now: Timestamp) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let io = |e: rusqlite::Error| super::explain(&path, &e);
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(io)?;
+        let epoch: i64 = tx.query_row("SELECT epoch FROM lock WHERE id = 1", [], |r| r.get(0)).map_err(io)?;
+        if epoch != lock.epoch {
+            return Err(StoreError::Fenced);
+        }
+        let mut jobs = JobIds::default();
+        let mut touched: FxHashSet<&Address> = FxHashSet::default();
+        {
+            let mut insert = tx.prepare_cached("INSERT INTO events (at, epoch, address, body) VALUES (?1, ?2, ?3, ?4)").map_err(io)?;
+            for event in events {
+                let job = event.spec().map(|s| jobs.id(&tx, &s.job)).transpose().map_err(io)?;
+                let body = event_text(event, job).map_err(|e| StoreError::Io(e.to_string()))?;
+                insert.execute(params![now.0, epoch, event.address().map(Address::as_str), body]).map_err(io)?;
+                touched.extend(event.address());
+            }
+            for address in touched {
+                project(&tx, &mut jobs, state, address).map_err(io)?;
+            }
+            for id in answered {
+                tx.execute("DELETE FROM requests WHERE id = ?1", [id]).map_err(io)?;
+            }
+        }
+        tx.commit().map_err(io)
+    }
+
+    /// The state: the fold of all events, as kept beside them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(&self) -> Result<State, StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let wrong = |e: serde_json::Error| StoreError::Corrupt { path: self.path.clone(), detail: e.to_string(), backup: super::backup::newest(self.folder()) };
+        let mut jobs: FxHashMap<i64, Arc<JobSpec>> = FxHashMap::default();
+        let mut query = self.db.prepare("SELECT id, body FROM jobs WHERE id IN (SELECT job FROM runs)").map_err(io)?;
+        let mut rows = query.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let body = row.get_ref(1).and_then(|v| v.as_str().map_err(Into::into)).map_err(io)?;
+            jobs.insert(row.get(0).map_err(io)?, Arc::new(serde_json::from_str(body).map_err(wrong)?));
+        }
+        let mut state = State::default();
+        let mut query = self.db.prepare("SELECT address, fingerprint, job, spec, body FROM runs").map_err(io)?;
+        let mut rows = query.query([]).map_err(io)?;
+        let mut runs = Vec::new();
+        while let Some(row) = rows.next().map_err(io)? {
+            let address: String = row.get(0).map_err(io)?;
+            let fingerprint = Digest(row.get(1).map_err(io)?);
+            let job = jobs.get(&row.get(2).map_err(io)?).cloned().unwrap_or_default();
+            let text = |i| row.get_ref(i).and_then(|v| v.as_str().map_err(Into::into)).map_err(io);
+            let spec: StoredSpec<'_> = serde_json::from_str(text(3)?).map_err(wrong)?;
+            let mut record: RunRecord = serde_json::from_str(text(4)?).map_err(wrong)?;
+            let address = Address::parse(&address).map_err(StoreError::Io)?;
+            record.spec = Arc::new(spec.full(address.clone(), fingerprint, job));
+            state.next_seq = state.next_seq.max(record.seq.saturating_add(1));
+            runs.push((address, record));
+        }
+        state.runs = runs.into_iter().collect();
+        let mut query = self.db.prepare("SELECT address, generation FROM forgotten WHERE address NOT IN (SELECT address FROM runs)").map_err(io)?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get(1)?))).map_err(io)?;
+        for row in rows {
+            let (address, generation) = row.map_err(io)?;
+            state.forgotten.insert(Address::parse(&address).map_err(StoreError::Io)?, generation);
+        }
+        Ok(state)
+    }
+
+    /// The last events, newest last; of one run when an address is given.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn history(&self, address: Option<&str>, limit: usize) -> Result<Vec<HistoryEntry>, StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let sql = match address {
+            Some(_) => "SELECT seq, at, address, body FROM events WHERE address = ?1 ORDER BY seq DESC LIMIT ?2",
+            None => "SELECT seq, at, address, body FROM events WHERE ?1 IS NULL ORDER BY seq DESC LIMIT ?2",
+        };
+        let mut query = self.db.prepare(sql).map_err(io)?;
+        let mut rows = query.query(params![address, i64::try_from(limit).unwrap_or(i64::MAX)]).map_err(io)?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next().map_err(io)? {
+            let body: String = row.get(3).map_err(io)?;
+            let seq: i64 = row.get(0).map_err(io)?;
+            out.push(HistoryEntry {
+                seq: u64::try_from(seq).unwrap_or(0),
+                at: Timestamp(row.get(1).map_err(io)?),
+                address: row.get(2).map_err(io)?,
+                body: serde_json::from_str(&body).unwrap_or_default(),
+            });
+        }
+        out.reverse();
+        Ok(out)
+    }
+
+    /// Results of the past.
+    #[must_use]
+    pub fn past(&self) -> Past<'_> {
+        let any = self.db.query_row("SELECT 1 FROM finished LIMIT 1", [], |_| Ok(())).optional();
+        Past { store: self, any: matches!(any, Ok(Some(()))) }
+    }
+}
+
+/// Results of the past, looked up by fingerprint.
+pub struct Past<'a> {
+    store: &'a Store,
+    any: bool,
+}
+
+impl History for Past<'_> {
+    fn finished(&self, fingerprint: &Fingerprint) -> Option<(Address, Vec<OutputRecord>)> {
+        if !self.any {
+            return None;
+        }
+        let mut query = self.store.db.prepare_cached("SELECT address, outputs FROM finished WHERE fingerprint = ?1").ok()?;
+        let (address, outputs): (String, String) = query.query_row([&fingerprint.0[..]], |r| Ok((r.get(0)?, r.get(1)?))).ok()?;
+        Some((Address::parse(&address).ok()?, serde_json::from_str(&outputs).ok()?))
+    }
+}
+
+/// Writes the run as it is now.
+fn project(tx: &rusqlite::Transaction<'_>, jobs: &mut JobIds, state: &State, address: &Address) -> rusqlite::Result<()> {
+    let Some(record) = state.runs.get(address) else {
+        tx.prepare_cached("DELETE FROM runs WHERE address = ?1")?.execute([address.as_str()])?;
+        if let Some(generation) = state.forgotten.get(address) {
+            tx.prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2)")?.execute(params![address.as_str(), generation])?;
+        }
+        return Ok(());
+    };
+    let json = |e: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(e));
+    let job = jobs.id(tx, &record.spec.job)?;
+    let spec = serde_json::to_string(&StoredSpec::of(&record.spec)).map_err(json)?;
+    let body = serde_json::to_string(record).map_err(json)?;
+    let fingerprint = &record.spec.fingerprint.0[..];
+    tx.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![address.as_str(), fingerprint, job, spec, body])?;
+    if record.status == RunStatus::Succeeded && record.reused_from.is_none() {
+        let outputs = serde_json::to_string(&record.outputs).map_err(json)?;
+        tx.prepare_cached("INSERT OR REPLACE INTO finished VALUES (?1, ?2, ?3)")?.execute(params![fingerprint, address.as_str(), outputs])?;
+    }
+    Ok(())
+}
+
+/// Numbers of settings, found once in a transaction.
+#[derive(Default)]
+struct JobIds {
+    last: Option<(Arc<JobSpec>, i64)>,
+}
+
+impl JobIds {
+    fn id(&mut self, tx: &rusqlite::Transaction<'_>, job: &Arc<JobSpec>) -> rusqlite::Result<i64> {
+        if let Some((_, id)) = self.last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, job)) {
+            return Ok(*id);
+        }
+        let body = serde_json::to_string(&**job).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        let digest = Digest::of(body.as_bytes());
+        let known = tx.prepare_cached("SELECT id FROM jobs WHERE digest = ?1")?.query_row([&digest.0[..]], |r| r.get(0)).optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                tx.prepare_cached("INSERT INTO jobs (digest, body) VALUES (?1, ?2)")?.execute(params![&digest.0[..], body])?;
+                tx.last_insert_rowid()
+            }
+        };
+        self.last = Some((Arc::clone(job), id));
+        Ok(id)
+    }
+}

@@ -1,0 +1,47 @@
+//! The tables, and their version.
+
+use rusqlite::Connection;
+
+/// Format of the database; a newer one is refused.
+pub const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+-- Append-only: what happened, by whom it was written.
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, epoch INTEGER NOT NULL, address TEXT, body TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_address ON events (address, seq) WHERE address IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events BEGIN SELECT raise(ABORT, 'events never change'); END;
+CREATE TRIGGER IF NOT EXISTS events_are_kept BEFORE DELETE ON events BEGIN SELECT raise(ABORT, 'events are never lost'); END;
+-- Settings that runs of a job share, by content.
+CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body TEXT NOT NULL) STRICT;
+-- The fold of all events, kept in the same transaction.
+CREATE TABLE IF NOT EXISTS runs (
+    address TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, job INTEGER NOT NULL REFERENCES jobs (id), spec TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- Last generation of runs that left the state.
+CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Results that can serve again.
+CREATE TABLE IF NOT EXISTS finished (
+    fingerprint BLOB PRIMARY KEY, address TEXT NOT NULL, outputs TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lock (
+    id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, holder TEXT, renewed INTEGER NOT NULL) STRICT;
+-- What other processes ask the holder of the lock to do.
+CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+";
+
+/// Makes the tables; safe to repeat and to do from two processes at once.
+pub fn create(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let made = db
+        .execute_batch(TABLES)
+        .and_then(|()| db.execute("INSERT OR IGNORE INTO meta VALUES ('lineage', ?1)", [uuid::Uuid::new_v4().simple().to_string()]))
+        .and_then(|_| db.execute("INSERT OR IGNORE INTO lock VALUES (1, 0, NULL, 0)", []))
+        .and_then(|_| db.pragma_update(None, "user_version", VERSION));
+    match made {
+        Ok(()) => db.execute_batch("COMMIT"),
+        Err(error) => {
+            db.execute_batch("ROLLBACK")?;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The stored forms of events and runs: settings that runs share are stored once and referred to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::{Address, Fingerprint};
+use crate::record::{CommandLine, Event, JobSpec, RunSpec};
+
+/// A spec without the settings that it shares.
+#[derive(Serialize, Deserialize)]
+pub struct StoredSpec<'a> {
+    #[serde(rename = "p", default, skip_serializing_if = "is_empty")]
+    params: Cow<'a, [(Arc<str>, Value)]>,
+    #[serde(rename = "c")]
+    command: Cow<'a, CommandLine>,
+}
+
+fn is_empty(list: &[(Arc<str>, Value)]) -> bool {
+    list.is_empty()
+}
+
+impl<'a> StoredSpec<'a> {
+    /// The stored form.
+    pub fn of(spec: &'a RunSpec) -> Self {
+        Self { params: Cow::Borrowed(&spec.params), command: Cow::Borrowed(&spec.command) }
+    }
+
+    /// The spec again.
+    pub fn full(self, address: Address, fingerprint: Fingerprint, job: Arc<JobSpec>) -> RunSpec {
+        RunSpec { address, fingerprint, job, params: self.params.into_owned(), command: self.command.into_owned() }
+    }
+}
+
+/// An event as the journal holds it. Those with a spec name its settings by number.
+#[derive(Serialize)]
+struct WithSpec<'a> {
+    event: &'static str,
+    fingerprint: &'a Fingerprint,
+    job: i64,
+    spec: StoredSpec<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<&'a [crate::record::OutputRecord]>,
+}
+
+/// The journal's text of an event; `job` is the number of its settings.
+pub fn event_text(event: &Event, job: Option<i64>) -> serde_json::Result<String> {
+    let (word, from, outputs) = match event {
+        Event::Planned { .. } => ("planned", None, None),
+        Event::Updated { .. } => ("updated", None, None),
+        Event::Superseded { .. } => ("superseded", None, None),
+        Event::Reused { from, outputs, .. } => ("reused", Some(from), Some(outputs.as_slice())),
+        other => return serde_json::to_string(other),
+    };
+    match (event.spec(), job) {
+        (Some(spec), Some(job)) => serde_json::to_string(&WithSpec { event: word, fingerprint: &spec.fingerprint, job, spec: StoredSpec::of(spec), from, outputs }),
+        _ => serde_json::to_string(event),
+    }
+}
