@@ -1,5 +1,5 @@
 //! The binary: arguments in, exit code out. Everything else is the library's.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    oppen::cli::run()
 }

@@ -1,1 +1,76 @@
-//! Arguments, a file a command, views, exit codes.
+//! Arguments in, text and exit codes out. A file a command; views alone render.
+
+pub mod args;
+mod exit;
+mod output;
+mod plan;
+mod plan_text;
+mod problems;
+mod session;
+mod validate;
+
+use std::path::PathBuf;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use exit::{Exit, Failure, Outcome};
+
+/// Runs the command line; the answer is the exit code.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return code(if wrong { Exit::Usage } else { Exit::Done });
+        }
+    };
+    match cli.color {
+        args::Color::Auto => {}
+        args::Color::Always => anstream::ColorChoice::Always.write_global(),
+        args::Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    code(match dispatch(&cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            report(&failure);
+            failure.exit
+        }
+    })
+}
+
+fn code(exit: Exit) -> std::process::ExitCode {
+    std::process::ExitCode::from(exit as u8)
+}
+
+fn report(failure: &Failure) {
+    if !failure.message.is_empty() {
+        let word = output::style::paint(output::style::BAD, "error");
+        output::say(&format!("{word}: {}", failure.message));
+    }
+    if let Some(hint) = failure.hint.as_ref().filter(|h| !h.is_empty()) {
+        output::say(&format!("  help: {hint}"));
+    }
+}
+
+fn here(cli: &Cli) -> Result<PathBuf, Failure> {
+    let now = std::env::current_dir()?;
+    let Some(folder) = &cli.chdir else { return Ok(now) };
+    let folder = now.join(folder);
+    if !folder.is_dir() {
+        return Err(Failure::new(Exit::Usage, format!("--chdir: no such folder: {}", folder.display())));
+    }
+    std::env::set_current_dir(&folder)?;
+    Ok(folder)
+}
+
+fn dispatch(cli: &Cli) -> Outcome {
+    let here = here(cli)?;
+    match &cli.command {
+        Command::Validate(args) => validate::run(&here, args),
+        Command::Plan(args) => plan::run(&here, args),
+        _ => Err(Failure::new(Exit::Usage, "not wired")),
+    }
+}

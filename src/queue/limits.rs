@@ -29,6 +29,9 @@ pub struct Limits {
     pub quotas: Quotas,
     /// Further quotas by priority class.
     pub classes: BTreeMap<Arc<str>, Quotas>,
+    /// Cores and memory are those of this machine, not declared: a run that asks for more has it to itself.
+    #[serde(default)]
+    pub soft: bool,
 }
 
 /// Runs at a time where the project names no other number.
@@ -36,7 +39,7 @@ pub const MAX_CONCURRENT: u32 = 3;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new() }
+        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new(), soft: false }
     }
 }
 
@@ -64,6 +67,7 @@ impl Limits {
         Self {
             max_concurrent: decl.and_then(|d| d.max_concurrent.as_ref()).map_or(MAX_CONCURRENT, |p| p.0),
             quotas: declared.or(machine),
+            soft: decl.is_none_or(|d| d.quotas.as_ref().is_none_or(|q| q.cpu.is_none() && q.memory.is_none())),
             classes: decl.map(|d| d.classes.iter().map(|(n, _, q)| (Arc::clone(n), Quotas::read(q))).collect()).unwrap_or_default(),
         }
     }
@@ -80,6 +84,9 @@ impl Limits {
             let over = |what: &str, asks: String, has: String| Some(format!("asks for {asks} {what}, {whose} has {has}"));
             if let Some(has) = quota.gpu.filter(|has| demand.gpu > *has) {
                 return over(if demand.gpu == 1 { "GPU" } else { "GPUs" }, demand.gpu.to_string(), has.to_string());
+            }
+            if self.soft {
+                continue;
             }
             if let Some(has) = quota.cpu_millis.filter(|has| demand.cpu_millis > *has) {
                 return over("cores", show_cpu(demand.cpu_millis), show_cpu(has));

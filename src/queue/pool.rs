@@ -317,10 +317,12 @@ fn fits(limits: &Limits, usage: &Usage, d: &Demand) -> Result<(), (WaitReason, D
             let free = u64::from(limit).saturating_sub(held.gpu);
             return Err((wait("GPUs", d.gpu.to_string(), free.to_string()), Dimension::Gpu(class)));
         }
-        if let Some(limit) = quota.cpu_millis.filter(|l| d.cpu_millis > 0 && held.cpu.saturating_add(d.cpu_millis) > *l) {
+        // On a machine whose capacity nobody declared, a run that asks for more than all of it runs alone.
+        let most = |asks: u64, limit: u64| if limits.soft { asks.min(limit) } else { asks };
+        if let Some(limit) = quota.cpu_millis.filter(|l| d.cpu_millis > 0 && held.cpu.saturating_add(most(d.cpu_millis, *l)) > *l) {
             return Err((wait("cores", show_cpu(d.cpu_millis), show_cpu(limit.saturating_sub(held.cpu))), Dimension::Cpu(class)));
         }
-        if let Some(limit) = quota.memory_bytes.filter(|l| d.memory_bytes > 0 && held.memory.saturating_add(d.memory_bytes) > *l) {
+        if let Some(limit) = quota.memory_bytes.filter(|l| d.memory_bytes > 0 && held.memory.saturating_add(most(d.memory_bytes, *l)) > *l) {
             return Err((wait("of memory", show_memory(d.memory_bytes), show_memory(limit.saturating_sub(held.memory))), Dimension::Memory(class)));
         }
     }

@@ -1,0 +1,164 @@
+//! Output forms, value parsers of arguments, terminal facts.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use crate::base::{Millis, Money};
+
+use super::exit::{Exit, Failure};
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A form and the file it goes to; standard output without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The form.
+    pub form: Form,
+    /// The file.
+    pub file: Option<PathBuf>,
+}
+
+/// Reads `FORM[=FILE]`.
+pub fn parse(text: &str) -> Result<Target, String> {
+    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
+    let form = match form {
+        "text" => Form::Text,
+        "json" => Form::Json,
+        other => {
+            let hint = crate::base::suggest::hint(other, ["text", "json"]).unwrap_or_default();
+            return Err(format!("unknown form `{other}`; {hint}"));
+        }
+    };
+    Ok(Target { form, file })
+}
+
+/// Reads `name=value`.
+pub fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Reads an amount of money.
+pub fn money(text: &str) -> Result<Money, String> {
+    Money::parse(text).map_err(|e| e.to_string())
+}
+
+/// Reads a length of time.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    Millis::parse(text).map(Millis::to_std)
+}
+
+/// Writes every wanted form; text to standard output when none is named.
+pub fn write(targets: &[Target], render: impl Fn(Form) -> String) -> Result<(), Failure> {
+    let default = [Target { form: Form::Text, file: None }];
+    for target in if targets.is_empty() { &default[..] } else { targets } {
+        let text = render(target.form);
+        match &target.file {
+            None => print(&text)?,
+            Some(file) => std::fs::write(file, &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?,
+        }
+    }
+    Ok(())
+}
+
+/// To standard output; styles are taken out where it is no terminal.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// To standard error.
+pub fn say(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = writeln!(err, "{text}");
+}
+
+/// True when some JSON goes to standard output.
+#[must_use]
+pub fn is_json(targets: &[Target]) -> bool {
+    targets.iter().any(|t| t.form == Form::Json && t.file.is_none())
+}
+
+/// Columns of the terminal; 80 in a pipe.
+#[must_use]
+pub fn width() -> usize {
+    if !std::io::stdout().is_terminal() {
+        return 80;
+    }
+    let declared = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let asked = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|w| usize::from(w.ws_col)).filter(|w| *w > 0);
+    declared.or_else(asked).unwrap_or(80).clamp(40, 200)
+}
+
+/// True when lines and boxes may be drawn with Unicode.
+#[must_use]
+pub fn unicode() -> bool {
+    let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|v| std::env::var(v).ok()).find(|v| !v.is_empty());
+    utf8.is_some_and(|v| v.to_lowercase().contains("utf"))
+}
+
+/// JSON with a line's end.
+#[must_use]
+pub fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Colors of the views.
+pub mod style {
+    use anstyle::{AnsiColor, Style};
+
+    /// New.
+    pub const GOOD: Style = AnsiColor::Green.on_default();
+    /// Changed, waiting.
+    pub const CHANGE: Style = AnsiColor::Yellow.on_default();
+    /// Ended, refused.
+    pub const BAD: Style = AnsiColor::Red.on_default();
+    /// Running.
+    pub const LIVE: Style = AnsiColor::Cyan.on_default();
+    /// Less important.
+    pub const DIM: Style = Style::new().dimmed();
+    /// Headings.
+    pub const BOLD: Style = Style::new().bold();
+
+    /// Paints a text.
+    #[must_use]
+    pub fn paint(style: Style, text: &str) -> String {
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// Cuts to a width, counting what is seen.
+#[must_use]
+pub fn fit(text: &str, width: usize) -> String {
+    use unicode_width::UnicodeWidthChar as _;
+    if unicode_width::UnicodeWidthStr::width(text) <= width {
+        return text.to_owned();
+    }
+    let (mut out, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used + 2 > width {
+            break;
+        }
+        out.push(c);
+    }
+    out + ".."
+}
+
+/// Fills up with blanks to a width.
+#[must_use]
+pub fn pad(text: &str, width: usize) -> String {
+    let seen = unicode_width::UnicodeWidthStr::width(text);
+    format!("{text}{}", " ".repeat(width.saturating_sub(seen)))
+}

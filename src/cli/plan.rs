@@ -1,0 +1,128 @@
+//! `oppen plan`, and the plan's JSON.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::args;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{self, Form};
+use super::plan_text;
+use super::session::Session;
+use crate::base::{SourceMap, Timestamp};
+use crate::diff::Plan;
+use crate::record::State;
+use crate::store::Store;
+
+/// Plans, shows, saves.
+pub fn run(here: &Path, args: &args::Plan) -> Outcome {
+    let session = Session::from_files(here, &args.files);
+    session.sound(&args.files.output.output)?;
+    let now = now();
+    let store = Store::open_existing(&session.state_folder())?;
+    let state = store.as_ref().map_or_else(|| Ok(State::default()), Store::load)?;
+    let plan = session.plan(store.as_ref(), &state, &args.part, now)?;
+    if let Some(address) = &args.explain {
+        let text = plan_text::explain(&plan, address, now).ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("the plan has no action for `{}`", crate::base::text::escape(address))).hint("it is as the files want, or there is no such run; see `oppen status`")
+        })?;
+        output::print(&text)?;
+    } else {
+        show(&plan, &args.files.output.output, now, args.expand, &session.loaded.sources)?;
+    }
+    if let Some(file) = &args.save {
+        save(&plan, file)?;
+        output::say(&format!("saved to {}: apply it with `oppen apply {}`", file.display(), file.display()));
+    }
+    Ok(exit(&plan, args.detailed_exitcode))
+}
+
+/// Prints a plan in every wanted form.
+pub fn show(plan: &Plan, targets: &[output::Target], now: Timestamp, expand: bool, sources: &SourceMap) -> Result<(), Failure> {
+    output::write(targets, |form| match form {
+        Form::Text => plan_text::text(plan, now, expand, sources),
+        Form::Json => output::json(&value(plan, sources)),
+    })
+}
+
+fn exit(plan: &Plan, detailed: bool) -> Exit {
+    match (plan.is_blocked(), detailed) {
+        (true, _) => Exit::Blocked,
+        (_, true) if plan.is_drift_only() => Exit::Drift,
+        (_, true) if !plan.runs.is_empty() => Exit::Changes,
+        _ => Exit::Done,
+    }
+}
+
+/// The plan as JSON: what `schemas/plan.json` describes.
+#[must_use]
+pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
+    let runs: Vec<Value> = plan
+        .runs
+        .iter()
+        .map(|r| {
+            let mut run = json!({"address": r.address, "action": r.action, "origin": r.origin, "reasons": &*r.reasons});
+            if let Some(spec) = &r.spec {
+                run["fingerprint"] = json!(spec.fingerprint);
+                run["params"] = spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect::<serde_json::Map<_, _>>().into();
+                run["priority"] = json!(spec.job.priority.class);
+            }
+            if let Some(from) = &r.from {
+                run["from"] = json!(from);
+            }
+            if let Some(estimate) = &r.estimate {
+                match &estimate.cost {
+                    Some(cost) => run["estimate"] = json!({"seconds": estimate.time.map(|t| t.as_secs_f64()), "cost": cost.expected, "worst": cost.worst, "basis": estimate.basis}),
+                    None => run["unpriced_reason"] = json!(estimate.basis),
+                }
+                run["start"] = json!(r.start.map(|s| s.to_string()));
+            }
+            run
+        })
+        .collect();
+    let checks: Vec<Value> = plan
+        .checks
+        .iter()
+        .map(|c| {
+            let place = c.span.map(|s| (sources.path(s.file).to_owned(), sources.place(s).line));
+            json!({"rule": c.rule, "blocks": c.blocks, "subject": c.subject, "message": c.message, "hint": c.hint, "file": place.as_ref().map(|p| &p.0), "line": place.as_ref().map(|p| p.1)})
+        })
+        .collect();
+    let counts: serde_json::Map<String, Value> = crate::diff::Action::ALL.into_iter().map(|a| (a.word().to_owned(), plan.count(a).into())).collect();
+    json!({
+        "format_version": plan.format_version, "plan_id": plan.plan_id, "lineage": plan.lineage, "serial": plan.serial, "backend": plan.backend,
+        "digests": plan.digests, "runs": runs, "edges": plan.edges, "drift": plan.drift, "budgets": plan.budgets, "quotas": plan.quotas,
+        "checks": checks, "templates": plan.templates, "errored": plan.errored,
+        "summary": {"actions": counts, "unchanged": plan.unchanged, "in_progress": plan.in_progress, "cost": plan.cost, "worst": plan.worst,
+            "unpriced": plan.unpriced, "saved": plan.saved, "end": plan.end.map(|e| e.to_string()), "blocked": plan.is_blocked()},
+    })
+}
+
+/// Saves a plan whole, so that `apply` does exactly this.
+pub fn save(plan: &Plan, file: &Path) -> Result<(), Failure> {
+    let text = serde_json::to_string(plan).map_err(|e| Failure::new(Exit::Error, e.to_string()))?;
+    let temporary = file.with_extension("tmp");
+    let wrong = |e: std::io::Error| Failure::new(Exit::Error, format!("{}: {e}", file.display()));
+    std::fs::write(&temporary, text + "\n").map_err(wrong)?;
+    std::fs::rename(&temporary, file).map_err(wrong)
+}
+
+/// Reads a saved plan.
+pub fn read(file: &Path) -> Result<Plan, Failure> {
+    let wrong = |words: String| Failure::new(Exit::Stale, format!("{} is not a plan that this Oppen saved: {words}", file.display())).hint("plan again with `oppen plan --save FILE`");
+    let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    if plan.format_version != crate::diff::plan::FORMAT_VERSION {
+        return Err(wrong(format!("it has format {}", plan.format_version)));
+    }
+    if plan.plan_id != crate::diff::plan::plan_id(&plan.runs) {
+        return Err(wrong("its actions were changed after it was saved".to_owned()));
+    }
+    Ok(plan)
+}
+
+/// The wall clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp(chrono::Utc::now().timestamp_millis())
+}

@@ -1,0 +1,229 @@
+//! The plan for people: one line a job, reasons below it, then money, pool and verdicts, then one summary line.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
+use super::output::{fit, pad, width};
+use crate::base::text::escape;
+use crate::base::{Millis, Money, SourceMap, Timestamp};
+use crate::diff::{Action, Origin, Plan, Planned, Reason};
+
+/// Runs of one job with one action and one set of changed keys.
+struct Group<'p> {
+    job: Arc<str>,
+    action: Action,
+    runs: Vec<&'p Planned>,
+}
+
+/// Everything about a plan, for a terminal.
+#[must_use]
+pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> String {
+    let mut out = String::new();
+    for (origin, heading) in [(Origin::Edit, "Changes in the files"), (Origin::Drift, "Not as it should be"), (Origin::Downstream, "Downstream of changes")] {
+        let mine: Vec<&Planned> = plan.runs.iter().filter(|r| r.origin == origin).collect();
+        if !mine.is_empty() {
+            let _ = writeln!(out, "{}", paint(BOLD, heading));
+            for group in groups(&mine, expand) {
+                write_group(&mut out, &group, plan, now);
+            }
+            out.push('\n');
+        }
+    }
+    write_money(&mut out, plan);
+    write_pool(&mut out, plan, now);
+    write_checks(&mut out, plan, sources);
+    if !plan.templates.is_empty() {
+        let _ = writeln!(out, "{}", paint(DIM, &fit(&format!("Templates left out (their inputs are not set): {}", plan.templates.join(", ")), width())));
+    }
+    let _ = writeln!(out, "{}", summary(plan));
+    out
+}
+
+fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
+    let mut all: Vec<Group<'p>> = Vec::new();
+    let keys = |p: &Planned| p.reasons.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
+    for run in runs {
+        let last = all.last_mut().filter(|g| {
+            !expand && *g.job == *run.address.job() && g.action == run.action && g.runs.first().is_some_and(|f| Arc::ptr_eq(&f.reasons, &run.reasons) || keys(f) == keys(run))
+        });
+        match last {
+            Some(group) => group.runs.push(run),
+            None => all.push(Group { job: run.address.job().into(), action: run.action, runs: vec![run] }),
+        }
+    }
+    all
+}
+
+fn mark(action: Action) -> String {
+    let (mark, style) = match action {
+        Action::Create => ("+", GOOD),
+        Action::Rerun => ("~", CHANGE),
+        Action::Update => ("^", CHANGE),
+        Action::Reuse => ("=", LIVE),
+        Action::Cancel => ("x", BAD),
+        Action::Forget => ("-", BAD),
+    };
+    paint(style, mark)
+}
+
+fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp) {
+    let Some(first) = group.runs.first() else { return };
+    let many = group.runs.len() > 1;
+    let mut name = if many || first.address.key().is_none() { group.job.to_string() } else { first.address.to_string() };
+    if let Some((method, total)) = plan.groups.get(&group.job).filter(|_| many) {
+        let _ = if group.runs.len() == *total { write!(name, " ({method}, {total} runs)") } else { write!(name, " ({method}, {} of {total} runs)", group.runs.len()) };
+    }
+    let room = width().saturating_sub(40).max(24);
+    let line = format!("  {} {} {}", mark(group.action), pad(&fit(&escape(&name), room), room), pad(group.action.word(), 7));
+    let _ = writeln!(out, "{}", format!("{line}{}", figures(group, now)).trim_end());
+    for reason in first.reasons.iter().filter(|r| r.key != "new" && r.key != "gone").take(6) {
+        let _ = writeln!(out, "      {}", fit(&reason_text(reason, many && !is_same(group, reason)), width().saturating_sub(6)));
+    }
+    if let Some(from) = first.from.as_ref().filter(|f| **f != first.address) {
+        let _ = writeln!(out, "      {}", fit(&format!("result of {from}"), width().saturating_sub(6)));
+    }
+}
+
+/// True when every run of the group has the same change.
+fn is_same(group: &Group<'_>, reason: &Reason) -> bool {
+    group.runs.iter().all(|r| r.reasons.contains(reason))
+}
+
+/// `params.lr 0.1 -> 0.01`.
+#[must_use]
+pub fn reason_text(reason: &Reason, differs: bool) -> String {
+    let value = |v: &str| if v.is_empty() { "''".to_owned() } else { escape(v).into_owned() };
+    match (&reason.before, &reason.after) {
+        _ if differs => format!("{} (differs from run to run)", escape(&reason.key)),
+        (Some(before), Some(after)) => format!("{} {} -> {}", escape(&reason.key), value(before), value(after)),
+        (None, Some(after)) => format!("{}: {}", escape(&reason.key), value(after)),
+        (Some(before), None) if reason.key == "last" => format!("last time: {}", value(before)),
+        (Some(before), None) => format!("{}: no longer {}", escape(&reason.key), value(before)),
+        (None, None) => escape(&reason.key).into_owned(),
+    }
+}
+
+/// Start, length and price of a group.
+fn figures(group: &Group<'_>, now: Timestamp) -> String {
+    if !group.action.runs() {
+        return String::new();
+    }
+    let start = match group.runs.iter().filter_map(|r| r.start).min() {
+        Some(at) if at <= now => "now".to_owned(),
+        Some(at) => format!("+{}", at.since(now)),
+        None => "later".to_owned(),
+    };
+    let times: Vec<Millis> = group.runs.iter().filter_map(|r| r.estimate.as_ref().and_then(|e| e.time)).collect();
+    let each = times.iter().max().map_or("?".to_owned(), ToString::to_string);
+    let costs: Option<Vec<Money>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost).map(|c| c.expected)).collect();
+    let cost = costs.map_or_else(|| "unpriced".to_owned(), |c| c.into_iter().sum::<Money>().to_string());
+    format!(" {start:>7} {each:>7} {cost:>11}")
+}
+
+fn write_money(out: &mut String, plan: &Plan) {
+    for line in &plan.budgets {
+        let sum = format!("{} spent + {} running + {} plan = {} / {}", line.spent, line.running, line.plan, line.total, line.limit);
+        let text = format!("Budget of {}: {sum}", escape(&line.scope));
+        let _ = writeln!(out, "{}", if line.exceeded { paint(BAD, &text) } else { text });
+    }
+    let unpriced: Vec<&Planned> = plan.runs.iter().filter(|r| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_none())).collect();
+    if let Some(first) = unpriced.first() {
+        let why = first.estimate.as_ref().map(|e| e.basis.to_string()).unwrap_or_default();
+        let runs = if unpriced.len() == 1 { "1 run".to_owned() } else { format!("{} runs", unpriced.len()) };
+        let text = format!("Unpriced: {runs}, such as {}: {why}", first.address);
+        let _ = writeln!(out, "{}", paint(CHANGE, &fit(&escape(&text), width())));
+    }
+}
+
+/// The pool, and in which waves runs start.
+fn write_pool(out: &mut String, plan: &Plan, now: Timestamp) {
+    if !plan.runs.iter().any(|r| r.action.runs()) {
+        return;
+    }
+    let mut waves: Vec<(Timestamp, usize)> = Vec::new();
+    let mut starts: Vec<Timestamp> = plan.runs.iter().filter_map(|r| r.start).collect();
+    starts.sort_unstable();
+    for start in starts {
+        match waves.last_mut().filter(|(at, _)| *at == start) {
+            Some((_, n)) => *n += 1,
+            None => waves.push((start, 1)),
+        }
+    }
+    let shown: Vec<String> = waves.iter().take(5).map(|(at, n)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) }).collect();
+    let more = if waves.len() > 5 { format!(", {} more waves", waves.len() - 5) } else { String::new() };
+    let limit = plan.quotas.max_concurrent;
+    let end = plan.end.map(|e| format!("; all done at +{}", e.since(now))).unwrap_or_default();
+    let waves = if shown.is_empty() { "starts are not known".to_owned() } else { format!("starts {}{more}{end}", shown.join(", ")) };
+    let _ = writeln!(out, "{}", fit(&format!("Pool ({}, {limit} at a time): {waves}", plan.backend), width()));
+}
+
+fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
+    for check in &plan.checks {
+        let (word, style) = if check.blocks { ("blocked", BAD) } else { ("warning", CHANGE) };
+        let place = check.span.map(|s| format!(" ({}:{})", sources.path(s.file), sources.place(s).line)).unwrap_or_default();
+        let _ = writeln!(out, "{}: {} {}{place} [{}]", paint(style, word), escape(&check.subject), check.message, check.rule);
+        let _ = writeln!(out, "  {}", paint(DIM, &format!("help: {}", check.hint)));
+    }
+}
+
+/// The last line.
+#[must_use]
+pub fn summary(plan: &Plan) -> String {
+    let mut parts: Vec<String> = Action::ALL.into_iter().map(|a| (a, plan.count(a))).filter(|(_, n)| *n > 0).map(|(a, n)| format!("{n} to {}", a.word())).collect();
+    if parts.is_empty() {
+        let going = if plan.in_progress > 0 { format!(", {} of them in progress", plan.in_progress) } else { String::new() };
+        let runs = if plan.unchanged == 1 { "1 run is".to_owned() } else { format!("{} runs are", plan.unchanged) };
+        return format!("Nothing to change: {runs} as the files want{going}.");
+    }
+    if plan.unchanged > 0 {
+        parts.push(format!("{} unchanged", plan.unchanged));
+    }
+    let mut text = format!("Plan {}: {}.", paint(BOLD, &plan.plan_id), parts.join(", "));
+    if plan.runs.iter().any(|r| r.action.runs()) {
+        let _ = write!(text, " Expected {}", plan.cost);
+        if let Some(worst) = plan.worst {
+            let _ = write!(text, ", at worst {worst}");
+        }
+        if plan.unpriced > 0 {
+            let _ = write!(text, ", {} unpriced", plan.unpriced);
+        }
+        text.push('.');
+    }
+    if plan.saved > Money::ZERO {
+        let _ = write!(text, " Work worth {} is kept.", plan.saved);
+    }
+    text
+}
+
+/// Everything about one action.
+#[must_use]
+pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
+    let mut out = String::new();
+    for run in plan.runs.iter().filter(|r| crate::diff::select::matches_address(address, r.address.as_str())) {
+        let _ = writeln!(out, "{} {}: {}", mark(run.action), paint(BOLD, &escape(run.address.as_str())), run.action.word());
+        for reason in run.reasons.iter() {
+            let _ = writeln!(out, "  because  {}", reason_text(reason, false));
+        }
+        if let Some(from) = &run.from {
+            let _ = writeln!(out, "  result   {from}");
+        }
+        if let Some(spec) = &run.spec {
+            if !spec.job.needs.is_empty() {
+                let _ = writeln!(out, "  needs    {}", spec.job.needs.join(", "));
+            }
+            let _ = writeln!(out, "  asks     {}, priority {}", spec.job.resources, spec.job.priority.class);
+            let _ = writeln!(out, "  digest   {}", spec.fingerprint);
+        }
+        if let Some(estimate) = &run.estimate {
+            let time = estimate.time.map_or("unknown time".to_owned(), |t| t.to_string());
+            let cost = estimate.cost.map_or("unpriced".to_owned(), |c| c.expected.to_string());
+            let worst = estimate.cost.and_then(|c| c.worst).map(|w| format!(", at worst {w}")).unwrap_or_default();
+            let _ = writeln!(out, "  estimate {time}, {cost}{worst} ({})", estimate.basis);
+        }
+        if run.action.runs() {
+            let _ = writeln!(out, "  start    {}", run.start.map_or("not known".to_owned(), |s| if s <= now { "now".to_owned() } else { format!("+{}", s.since(now)) }));
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}

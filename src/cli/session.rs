@@ -1,0 +1,222 @@
+//! What most commands begin with: the project read, its runs expanded, the state opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::args::{BackendKind, Files, Part};
+use super::exit::{Exit, Failure};
+use super::{output, problems};
+use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
+use crate::diff::{self, Plan, select};
+use crate::expand::{self, Desired, Given, Root};
+use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
+use crate::price::Rates;
+use crate::queue::{Limits, Quotas};
+use crate::record::{RunRecord, State};
+use crate::store::Store;
+
+/// The project with everything that its files say.
+pub struct Session {
+    /// What was read.
+    pub loaded: Loaded,
+    /// Problems of all files.
+    pub diags: Diagnostics,
+    /// The wanted runs.
+    pub desired: Desired,
+    /// Templates that were left out.
+    pub templates: Vec<Arc<str>>,
+    /// Prices.
+    pub rates: Rates,
+    /// The pool.
+    pub limits: Limits,
+    /// Where runs run.
+    pub backend: BackendKind,
+}
+
+/// The project's root and where runs run, without reading workflows.
+pub struct Place {
+    /// What was read: the project document alone.
+    pub loaded: Loaded,
+    /// The pool.
+    pub limits: Limits,
+    /// Prices.
+    pub rates: Rates,
+    /// Where runs run.
+    pub backend: BackendKind,
+}
+
+impl Place {
+    /// Finds the project around a folder.
+    pub fn find(here: &Path, backend: Option<BackendKind>) -> Result<Self, Failure> {
+        let mut diags = Diagnostics::default();
+        let mut loaded = files::load(here, &[], &mut diags);
+        loaded.workflows.clear();
+        let mut mine = Diagnostics::default();
+        let backend = backend_of(&loaded, backend, &mut mine);
+        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut mine);
+        let limits = limits_of(&loaded, backend);
+        Ok(Self { loaded, limits, rates, backend })
+    }
+
+    /// The folder of the state.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.loaded.root.join(STATE_FOLDER)
+    }
+
+    /// The state, when there is one.
+    pub fn store(&self) -> Result<Store, Failure> {
+        Store::open_existing(&self.state_folder())?.ok_or_else(|| {
+            Failure::new(Exit::Error, format!("there is no state in {}", self.loaded.root.display())).hint("nothing was applied here yet: run `oppen apply`")
+        })
+    }
+}
+
+impl Session {
+    /// Reads and expands everything; problems are collected, not thrown.
+    #[must_use]
+    pub fn read(here: &Path, paths: &[PathBuf], set: &[(String, String)], backend: Option<BackendKind>) -> Self {
+        let mut diags = Diagnostics::default();
+        let loaded = files::load(here, paths, &mut diags);
+        let backend = backend_of(&loaded, backend, &mut diags);
+        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut diags);
+        let limits = limits_of(&loaded, backend);
+        if loaded.workflows.is_empty() && diags.is_empty() {
+            diags.push(Diagnostic::error("no-workflows", None, "there are no workflows to plan").hint("name a file, put workflows into workflows/, or run `oppen init`"));
+        }
+        let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
+        let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();
+        let request = expand::Request { project: loaded.project.as_ref(), roots: &roots, library: &loaded.library, set: &set, sources: &loaded.sources };
+        let mut digests = Digests::new(&loaded.root);
+        let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
+        let templates = std::mem::take(&mut expanded.templates);
+        let desired = crate::graph::seal(expanded, &mut diags);
+        Self { loaded, diags, desired, templates, rates, limits, backend }
+    }
+
+    /// As [`Session::read`], from arguments.
+    #[must_use]
+    pub fn from_files(here: &Path, files: &Files) -> Self {
+        Self::read(here, &files.paths, &files.set, files.backend)
+    }
+
+    /// Stops when the files hold errors, after printing them all.
+    pub fn sound(&self, targets: &[output::Target]) -> Result<(), Failure> {
+        if !self.diags.has_errors() {
+            if !self.diags.is_empty() {
+                output::say(problems::text(&self.diags, &self.loaded.sources).trim_end());
+            }
+            return Ok(());
+        }
+        if output::is_json(targets) {
+            let value = serde_json::json!({"format_version": 1, "errored": true, "diagnostics": problems::values(&self.diags, &self.loaded.sources)});
+            output::print(&output::json(&value))?;
+        } else {
+            output::say(problems::text(&self.diags, &self.loaded.sources).trim_end());
+            output::say(&problems::count(&self.diags));
+        }
+        Err(Failure::silent(Exit::Invalid))
+    }
+
+    /// The folder of the state.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.loaded.root.join(STATE_FOLDER)
+    }
+
+    /// Makes the plan against a state; `store` is none where nothing was applied yet.
+    pub fn plan(&self, store: Option<&Store>, state: &State, part: &Part, now: Timestamp) -> Result<Plan, Failure> {
+        let selection = selection(part)?;
+        self.check_targets(part)?;
+        let names: FxHashSet<Arc<str>> = self.desired.workflows.iter().map(|w| Arc::clone(&w.name)).collect();
+        let workflows: FxHashSet<&str> = names.iter().map(AsRef::as_ref).collect();
+        let drift = files::drift::find(&self.loaded.root, state, |a| workflows.contains(a.workflow()));
+        let objects = Objects::new(self.state_folder().join("objects"));
+        let restorable = |record: &RunRecord| record.outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
+        let past = store.map(Store::past);
+        let nothing = ();
+        Ok(diff::plan(&diff::Request {
+            desired: &self.desired,
+            state,
+            history: past.as_ref().map_or(&nothing as &dyn diff::History, |p| p),
+            drift: &drift,
+            restorable: &restorable,
+            project: self.loaded.project.as_ref(),
+            rates: &self.rates,
+            limits: &self.limits,
+            pool_hint: match self.backend {
+                BackendKind::Local => "ask for less, set `pool.quotas` in oppen.yaml, or run it with `--backend kubernetes`",
+                BackendKind::Kubernetes => "ask for less, or raise `pool.quotas` in oppen.yaml",
+            },
+            backend: self.backend.word(),
+            lineage: store.map_or("", Store::lineage),
+            serial: store.map_or(Ok(0), Store::serial)?,
+            now,
+            only: if self.loaded.whole { None } else { Some(&names) },
+            select: &selection,
+            verdicts: Vec::new(),
+            templates: self.templates.clone(),
+        }))
+    }
+
+    fn check_targets(&self, part: &Part) -> Result<(), Failure> {
+        for target in &part.target {
+            if !self.desired.runs.iter().any(|r| select::matches_address(target, r.address.as_str())) {
+                let known = self.desired.jobs.iter().map(|j| &*j.address);
+                let failure = Failure::new(Exit::Usage, format!("--target {}: there is no such run", crate::base::text::escape(target)));
+                return Err(match suggest::hint(target, known) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads selectors.
+pub fn selection(part: &Part) -> Result<select::Selection, Failure> {
+    let selectors = part.select.iter().map(|s| select::Selector::parse(s).map_err(|e| Failure::new(Exit::Usage, e))).collect::<Result<_, _>>()?;
+    Ok(select::Selection { selectors, targets: part.target.clone() })
+}
+
+fn backend_of(loaded: &Loaded, asked: Option<BackendKind>, diags: &mut Diagnostics) -> BackendKind {
+    let declared = loaded.project.as_ref().and_then(|p| p.backend.as_ref());
+    let from_file = match declared.map(|w| (&*w.0, w.1)) {
+        None | Some(("local", _)) => BackendKind::Local,
+        Some(("kubernetes", _)) => BackendKind::Kubernetes,
+        Some((other, span)) => {
+            let hint = suggest::hint(other, ["local", "kubernetes"]);
+            diags.push(Diagnostic::error("unknown-backend", span, format!("unknown backend `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            BackendKind::Local
+        }
+    };
+    asked.unwrap_or(from_file)
+}
+
+fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
+    let pool = loaded.project.as_ref().and_then(|p| p.pool.as_ref());
+    match backend {
+        BackendKind::Local => Limits::read(pool, &machine()),
+        BackendKind::Kubernetes => Limits { soft: false, ..Limits::read(pool, &Quotas::default()) },
+    }
+}
+
+/// What this machine has. GPUs as the driver lists them.
+fn machine() -> Quotas {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    Quotas { gpu: Some(gpus()), cpu_millis: Some(cores.saturating_mul(1000)), memory_bytes: total.map(|kib| kib.saturating_mul(1024)) }
+}
+
+/// GPUs of this machine, or those that the caller was given.
+fn gpus() -> u32 {
+    let all = std::fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |d| u32::try_from(d.count()).unwrap_or(0));
+    match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(list) => all.min(u32::try_from(list.split(',').filter(|d| !d.trim().is_empty()).count()).unwrap_or(0)),
+        Err(_) => all,
+    }
+}
