@@ -2,6 +2,7 @@
 //!
 //! In: commands of the engine. Out: observations on a channel. Must never decide: what an observation means is the engine's.
 
+pub mod cause;
 pub mod kubernetes;
 pub mod local;
 pub mod simulated;

@@ -104,7 +104,8 @@ impl Objects {
         }
         let target = prepare_target(root, &record.path)?;
         let fresh = sibling(&target);
-        let made = if self.manifest_place(digest).exists() { self.restore_folder(digest, &fresh) } else { self.copy_out(digest, &fresh, false) };
+        let made =
+            if self.manifest_place(digest).exists() { self.restore_folder(digest, &fresh) } else { self.copy_out(digest, &fresh, false) };
         let placed = made.and_then(|()| replace(&fresh, &target));
         if placed.is_err() {
             let _ = remove_any(&fresh);
@@ -151,7 +152,8 @@ impl Objects {
 
     fn keep_manifest(&self, digest: &Digest, manifest: &[u8]) -> io::Result<()> {
         let fresh = self.fresh()?;
-        let kept = self.create(&fresh).and_then(|mut f| f.write_all(manifest)).and_then(|()| self.publish(&fresh, &self.manifest_place(digest)));
+        let kept =
+            self.create(&fresh).and_then(|mut f| f.write_all(manifest)).and_then(|()| self.publish(&fresh, &self.manifest_place(digest)));
         if kept.is_err() {
             let _ = fs::remove_file(&fresh);
         }

@@ -64,7 +64,10 @@ pub fn walk(root: &Path, folder: &Path) -> io::Result<Vec<Entry>> {
 
 fn descend(root: &Path, folder: &Path, name: &Path, depth: usize, entries: &mut Vec<Entry>) -> io::Result<()> {
     if depth > MAX_DEPTH {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is nested too deep, or leads around in a circle", name.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{}` is nested too deep, or leads around in a circle", name.display()),
+        ));
     }
     for item in fs::read_dir(folder)? {
         let item = item?;

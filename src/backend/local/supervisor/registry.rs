@@ -1,0 +1,363 @@
+//! The attempts of one state folder: which run, which wait for GPU slots, what is known of the others.
+//!
+//! In: requests, and word that a keeper is gone. Out: reports. Must never start an attempt whose folder exists, unless it surely never
+//! started.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use rustix::event::epoll;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+
+use super::settle::{TOKEN, settle};
+use super::slots::{Slots, visible_devices};
+use crate::backend::local::folder::{Folder, Found, Intent, Meta, StopOrder};
+use crate::backend::local::fork::SingleThreaded;
+use crate::backend::local::keeper::{Kept, keep};
+use crate::backend::local::procfs;
+use crate::backend::local::protocol::{Exit, Hello, Job, Report};
+use crate::base::{Millis, Timestamp};
+use crate::record::event::{Cause, Outcome};
+
+/// An attempt that somebody keeps.
+struct Live {
+    /// Its keeper, once known for sure. Without, its folder is looked at from time to time.
+    keeper: Option<OwnedFd>,
+    /// Set when the keeper is a child of this process.
+    child: Option<Pid>,
+    started: Option<Timestamp>,
+    place: String,
+    gpus: Vec<u32>,
+    stopped: bool,
+}
+
+/// All attempts.
+pub struct Registry {
+    state_dir: PathBuf,
+    boot_id: String,
+    single: SingleThreaded,
+    lives: HashMap<String, Live>,
+    by_id: HashMap<u64, String>,
+    waiting: VecDeque<(Rc<Hello>, Box<Job>)>,
+    slots: Slots,
+    next_id: u64,
+    /// To send to everybody.
+    pub reports: Vec<Report>,
+}
+
+impl Registry {
+    /// Adopts what already runs.
+    pub fn open(state_dir: PathBuf, boot_id: String, single: SingleThreaded, epoll: &OwnedFd) -> Self {
+        let mut registry = Self {
+            state_dir,
+            boot_id,
+            single,
+            lives: HashMap::new(),
+            by_id: HashMap::new(),
+            waiting: VecDeque::new(),
+            slots: Slots::default(),
+            next_id: FIRST_ID,
+            reports: Vec::new(),
+        };
+        let names = std::fs::read_dir(registry.state_dir.join("attempts")).into_iter().flatten().flatten();
+        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+            let folder = registry.folder(&name);
+            if !folder.has_ended()
+                && let Ok(Found::Kept(intent, meta)) = folder.look()
+            {
+                registry.adopt(&name, intent.as_ref(), meta.as_ref(), epoll);
+            }
+        }
+        registry
+    }
+
+    /// Nothing runs and nothing waits.
+    pub fn is_idle(&self) -> bool {
+        self.lives.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Some attempts have a keeper that is not known yet.
+    pub fn must_look(&self) -> bool {
+        self.lives.values().any(|live| live.keeper.is_none())
+    }
+
+    /// Sets how many GPU slots there are.
+    pub fn set_gpus(&mut self, gpus: u32) {
+        self.slots.set_total(gpus);
+    }
+
+    fn folder(&self, name: &str) -> Folder {
+        Folder::new(&self.state_dir, name)
+    }
+
+    /// Starts the attempt, or tells what there is of it.
+    pub fn submit(&mut self, hello: &Rc<Hello>, job: Box<Job>, epoll: &OwnedFd) {
+        if !self.tell(&job.name, epoll, false) {
+            return;
+        }
+        if let Err(detail) = acceptable(&job, hello, self.slots.total()) {
+            self.reports.push(Report::Refused { name: job.name, detail });
+            return;
+        }
+        let name = job.name.clone();
+        let first = job.gpus == 0 || self.waiting.is_empty();
+        match first.then(|| self.slots.take(job.gpus)).flatten() {
+            Some(gpus) => self.launch(hello, &job, gpus, epoll),
+            None => {
+                let detail = format!("for {} of {} GPU slots", job.gpus, self.slots.total());
+                self.waiting.push_back((Rc::clone(hello), job));
+                self.reports.push(Report::Exists { name: name.clone() });
+                self.reports.push(Report::Waiting { name, detail });
+            }
+        }
+    }
+
+    /// Says whether the attempt exists.
+    pub fn lookup(&mut self, name: &str, epoll: &OwnedFd) {
+        if self.tell(name, epoll, false) {
+            self.reports.push(Report::Absent { name: name.to_owned() });
+        }
+    }
+
+    /// Reports what there is of an attempt. True when there is nothing, and nothing can come.
+    fn tell(&mut self, name: &str, epoll: &OwnedFd, stopped: bool) -> bool {
+        if self.waiting.iter().any(|(_, job)| job.name == name) {
+            self.reports.push(Report::Exists { name: name.to_owned() });
+            return false;
+        }
+        if let Some(live) = self.lives.get(name) {
+            self.reports.push(match live.started {
+                Some(at) => Report::Started { name: name.to_owned(), at, place: live.place.clone() },
+                None => Report::Exists { name: name.to_owned() },
+            });
+            return false;
+        }
+        let folder = self.folder(name);
+        match folder.look() {
+            Ok(Found::Nothing) => return true,
+            Ok(Found::Ended(exit)) => self.reports.push(Report::Ended { name: name.to_owned(), exit }),
+            Ok(Found::Kept(intent, meta)) => {
+                self.adopt(name, intent.as_ref(), meta.as_ref(), epoll);
+                return self.tell(name, epoll, stopped);
+            }
+            // A keeper records itself before it starts the command: without that record there never was one.
+            Ok(Found::Left(_, None)) if !stopped => match folder.remove() {
+                Ok(()) => return true,
+                Err(e) => self.reports.push(Report::Unknown { name: name.to_owned(), detail: e.to_string() }),
+            },
+            Ok(Found::Left(intent, meta)) => {
+                let exit = settle(&folder, intent.as_ref(), meta.as_ref(), &self.boot_id, stopped, now());
+                self.reports.push(Report::Ended { name: name.to_owned(), exit: Box::new(exit) });
+            }
+            Err(e) => self.reports.push(Report::Unknown { name: name.to_owned(), detail: format!("its folder cannot be read: {e}") }),
+        }
+        false
+    }
+
+    fn adopt(&mut self, name: &str, intent: Option<&Intent>, meta: Option<&Meta>, epoll: &OwnedFd) {
+        let gpus = intent.map(|i| i.gpus.clone()).unwrap_or_default();
+        self.slots.hold(&gpus);
+        let keeper = meta.and_then(|m| pin(m, &self.boot_id));
+        let place = meta.map(|m| place(m.pid, &gpus)).unwrap_or_default();
+        let live = Live { keeper, child: None, started: meta.map(|m| m.started), place, gpus, stopped: false };
+        self.watch(name, live, epoll);
+    }
+
+    fn watch(&mut self, name: &str, live: Live, epoll: &OwnedFd) {
+        if let Some(keeper) = &live.keeper {
+            let id = self.next_id;
+            self.next_id = id.wrapping_add(2);
+            self.by_id.insert(id, name.to_owned());
+            if let Err(error) = epoll::add(epoll, keeper, epoll::EventData::new_u64(id), epoll::EventFlags::IN) {
+                eprintln!("attempt {name} cannot be watched: {error}");
+            }
+        }
+        self.lives.insert(name.to_owned(), live);
+    }
+
+    fn launch(&mut self, hello: &Rc<Hello>, job: &Job, gpus: Vec<u32>, epoll: &OwnedFd) {
+        match self.try_launch(hello, job, &gpus) {
+            Ok((pid, started)) => {
+                let keeper = pidfd_open(pid, PidfdFlags::empty()).ok();
+                let place = place(pid.as_raw_nonzero().get().unsigned_abs(), &gpus);
+                self.reports.push(Report::Started { name: job.name.clone(), at: started, place: place.clone() });
+                self.watch(&job.name, Live { keeper, child: Some(pid), started: Some(started), place, gpus, stopped: false }, epoll);
+            }
+            Err(error) => {
+                self.slots.release(&gpus);
+                self.reports.push(Report::Refused { name: job.name.clone(), detail: format!("it cannot be started: {error}") });
+            }
+        }
+    }
+
+    fn try_launch(&mut self, hello: &Rc<Hello>, job: &Job, gpus: &[u32]) -> std::io::Result<(Pid, Timestamp)> {
+        let folder = self.folder(&job.name);
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        let intent = Intent { attempt: job.attempt.clone(), token, boot_id: self.boot_id.clone(), gpus: gpus.to_vec() };
+        let lock = folder.claim(&intent)?;
+        let started = now();
+        let forked = self.single.fork(&[lock.as_fd()], || {
+            let env = environment(hello, job, &intent, &folder);
+            let objects = self.state_dir.join("objects");
+            keep(&Kept { folder: folder.clone(), intent: intent.clone(), job, root: &hello.root, objects, env, started });
+        });
+        if forked.is_err() {
+            folder.remove()?;
+        }
+        forked.map(|pid| (pid, started))
+    }
+
+    /// Ends an attempt, or tells what there is of it.
+    pub fn stop(&mut self, name: &str, grace: Millis, epoll: &OwnedFd) {
+        if let Some(at) = self.waiting.iter().position(|(_, job)| job.name == name) {
+            self.waiting.remove(at);
+            let outcome = Outcome::new(Cause::Cancelled, None, "ended before it started");
+            let exit = Box::new(Exit { started: None, at: now(), outcome, outputs: Vec::new(), log_bytes: 0 });
+            self.reports.push(Report::Ended { name: name.to_owned(), exit });
+            return;
+        }
+        if !self.lives.contains_key(name) && self.tell(name, epoll, true) {
+            self.reports.push(Report::Absent { name: name.to_owned() });
+        }
+        let folder = self.folder(name);
+        let Some(live) = self.lives.get_mut(name) else { return };
+        live.stopped = true;
+        if let Err(error) = folder.write_stop(StopOrder { grace }) {
+            eprintln!("attempt {name} is ended with its own grace period: {error}");
+        }
+        if let Some(keeper) = &live.keeper {
+            let _ = pidfd_send_signal(keeper, Signal::TERM);
+        }
+    }
+
+    /// Removes an attempt's folder.
+    pub fn remove(&mut self, name: &str) {
+        let busy = self.lives.contains_key(name) || self.waiting.iter().any(|(_, job)| job.name == name);
+        let folder = self.folder(name);
+        let error = match folder.look() {
+            _ if busy => Some("it still runs".to_owned()),
+            Ok(Found::Kept(..)) => Some("it still runs".to_owned()),
+            Ok(_) => folder.remove().err().map(|e| e.to_string()),
+            Err(e) => Some(e.to_string()),
+        };
+        self.reports.push(Report::Removed { name: name.to_owned(), error });
+    }
+
+    /// A keeper is gone: tells how the attempt ended, and starts what waited for its slots.
+    pub fn gone(&mut self, id: u64, epoll: &OwnedFd) {
+        let Some(name) = self.by_id.remove(&id) else { return };
+        if let Some(live) = self.lives.get(&name).and_then(|live| live.keeper.as_ref()) {
+            let _ = epoll::delete(epoll, live);
+        }
+        self.finish(&name, epoll);
+    }
+
+    fn finish(&mut self, name: &str, epoll: &OwnedFd) {
+        let Some(live) = self.lives.remove(name) else { return };
+        if let Some(child) = live.child {
+            let _ = waitpid(Some(child), WaitOptions::NOHANG);
+        }
+        self.slots.release(&live.gpus);
+        if self.tell(name, epoll, live.stopped) {
+            // Its keeper ended before it had started anything. One of our own could not: to try again would not help.
+            let name = name.to_owned();
+            self.reports.push(match live.child {
+                Some(_) => {
+                    Report::Refused { name, detail: "it could not be started; supervisor.log in the state folder says why".to_owned() }
+                }
+                None => Report::Absent { name },
+            });
+        }
+        self.start_waiting(epoll);
+    }
+
+    fn start_waiting(&mut self, epoll: &OwnedFd) {
+        while let Some((_, job)) = self.waiting.front() {
+            let Some(gpus) = self.slots.take(job.gpus) else { return };
+            if let Some((hello, job)) = self.waiting.pop_front() {
+                self.launch(&hello, &job, gpus, epoll);
+            }
+        }
+    }
+
+    /// Looks again at attempts whose keeper is not known.
+    pub fn look_again(&mut self, epoll: &OwnedFd) {
+        let unknown: Vec<String> = self.lives.iter().filter(|(_, live)| live.keeper.is_none()).map(|(name, _)| name.clone()).collect();
+        for name in unknown {
+            let stopped = self.lives.get(&name).is_some_and(|live| live.stopped);
+            match self.folder(&name).look() {
+                Ok(Found::Kept(_, Some(meta))) => {
+                    let Some(keeper) = pin(&meta, &self.boot_id) else { continue };
+                    if stopped {
+                        let _ = pidfd_send_signal(&keeper, Signal::TERM);
+                    }
+                    let Some(mut live) = self.lives.remove(&name) else { continue };
+                    live.place = place(meta.pid, &live.gpus);
+                    live.started = Some(meta.started);
+                    live.keeper = Some(keeper);
+                    self.reports.push(Report::Started { name: name.clone(), at: meta.started, place: live.place.clone() });
+                    self.watch(&name, live, epoll);
+                }
+                Ok(Found::Kept(..)) | Err(_) => {}
+                Ok(_) => self.finish(&name, epoll),
+            }
+        }
+    }
+}
+
+/// Ids of keepers are even, those of connections odd.
+const FIRST_ID: u64 = 2;
+
+/// The keeper's process, held so that its pid cannot become another's. None when it is not the one that was recorded.
+fn pin(meta: &Meta, boot_id: &str) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(meta.pid).ok()?)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    (meta.boot_id == boot_id && procfs::start_ticks(meta.pid) == Some(meta.start_ticks)).then_some(process)
+}
+
+fn place(pid: u32, gpus: &[u32]) -> String {
+    if gpus.is_empty() {
+        return format!("pid {pid}");
+    }
+    let list: Vec<String> = gpus.iter().map(u32::to_string).collect();
+    format!("pid {pid}, gpu {}", list.join(","))
+}
+
+/// Says why a job can never start here.
+fn acceptable(job: &Job, hello: &Hello, total: u32) -> Result<(), String> {
+    if job.gpus > total {
+        return Err(format!("it asks for {} GPUs and this machine has {total}", job.gpus));
+    }
+    let words = job.argv.iter().chain(job.env.iter().map(|(_, value)| value));
+    if words.into_iter().any(|w| w.contains('\0')) || job.env.iter().any(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
+        return Err("a word of the command or its environment has a NUL, or a variable's name is none".to_owned());
+    }
+    match job.secret_env.iter().find(|(_, source)| value(hello, source).is_none()) {
+        Some((name, source)) => Err(format!("the secret for `{name}` is not there: set `{source}` in the environment of oppen")),
+        None => Ok(()),
+    }
+}
+
+fn value<'a>(hello: &'a Hello, name: &str) -> Option<&'a OsString> {
+    hello.env.iter().find(|(n, _)| n == name).map(|(_, value)| value)
+}
+
+/// The caller's variables, then the declared ones, secrets, and ours.
+fn environment(hello: &Hello, job: &Job, intent: &Intent, folder: &Folder) -> Vec<(OsString, OsString)> {
+    let mut env = hello.env.clone();
+    let devices = visible_devices(&intent.gpus, value(hello, "CUDA_VISIBLE_DEVICES").map(OsString::as_os_str));
+    env.push(("CUDA_VISIBLE_DEVICES".into(), devices));
+    env.extend(job.env.iter().map(|(name, value)| (name.into(), OsString::from(&**value))));
+    env.extend(job.secret_env.iter().filter_map(|(name, source)| Some((name.into(), value(hello, source)?.clone()))));
+    env.push(("OPPEN_METRICS".into(), folder.metrics().into()));
+    env.push((TOKEN.into(), intent.token.clone().into()));
+    env
+}
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    Timestamp(chrono::Utc::now().timestamp_millis())
+}
