@@ -254,3 +254,23 @@ fn many_engines_at_once_start_one_supervisor_in_a_long_path() -> Result {
     assert_eq!(std::fs::metadata(deep.join(".oppen"))?.permissions().mode() & 0o077, 0);
     Ok(())
 }
+
+#[test]
+fn what_waits_for_a_gpu_waits_on_when_the_supervisor_is_killed() -> Result {
+    let mut place = Place::new()?;
+    place.gpus = 1;
+    let mut running = place.backend(&[])?;
+    let one = |job: &str| crate::place::with(job, &["/bin/sh", "-c", COUNTED], |j| j.resources.gpu.count = 1);
+    running.backend.submit(one("first"));
+    running.backend.submit(one("second"));
+    running.wait(|o| matches!(o, Observation::Noticed { .. }))?;
+    wait_until(|| starts(&place) == 1)?;
+    place.kill_supervisor()?;
+    // The slot of the adopted run is still held.
+    running.wait(|o| matches!(o, Observation::Noticed { attempt: a, .. } if *a == attempt("second")))?;
+    assert_eq!(starts(&place), 1);
+    std::fs::write(place.root().join("go"), "")?;
+    assert_outcome(&running.ended(&attempt("second"))?, Cause::Error, Some(5));
+    assert_eq!(starts(&place), 2);
+    Ok(())
+}

@@ -34,7 +34,7 @@ const BATCH: usize = 1 << 20;
 pub struct Known {
     /// Whose.
     pub attempt: AttemptId,
-    /// To send again while it was not answered.
+    /// To send again while it has not started: a supervisor keeps what waits in memory only.
     pub job: Option<Box<Job>>,
     /// It was asked to end.
     pub stop: Option<Millis>,
@@ -260,6 +260,9 @@ impl Reader {
             Report::Started { name, at, place } => {
                 let folder = Folder::new(&self.shared.config.state_dir, &name);
                 if self.about(&name, |attempt| Observation::Started { attempt, at, place }) {
+                    if let Some(known) = self.shared.desk().known.get_mut(&name) {
+                        known.job = None;
+                    }
                     self.tails.entry(name).or_insert_with(|| Tail::open(&folder));
                 }
             }
@@ -279,13 +282,8 @@ impl Reader {
 
     /// Reports on an attempt that is ours and not over; false when it is not.
     fn about(&self, name: &str, what: impl FnOnce(AttemptId) -> Observation) -> bool {
-        let mut desk = self.shared.desk();
-        let Some(known) = desk.known.get_mut(name) else { return false };
-        known.job = None;
-        let attempt = known.attempt.clone();
-        drop(desk);
-        self.say(what(attempt));
-        true
+        let attempt = self.shared.desk().known.get(name).map(|known| known.attempt.clone());
+        attempt.map(|attempt| self.say(what(attempt))).is_some()
     }
 
     fn over(&mut self, name: &str, what: impl FnOnce(AttemptId) -> Observation) {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::protocol::{PROTOCOL, Report};
 use super::{LocalConfig, socket};
@@ -42,8 +42,9 @@ pub fn reach(config: &LocalConfig) -> Result<BufReader<UnixStream>, BackendError
         BackendError::new(format!("the supervisor of local runs cannot be started: {detail}"), format!("see {}", log.display()))
     };
     start(config).map_err(|e| failed(&e))?;
+    let until = Instant::now() + PATIENCE;
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
-    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+    while Instant::now() < until {
         match socket::connect(&config.state_dir) {
             Ok(stream) => match welcomed(stream) {
                 Ok(reader) => return Ok(reader),

@@ -166,15 +166,15 @@ impl Registry {
         self.watch(name, live, epoll);
     }
 
-    fn watch(&mut self, name: &str, live: Live, epoll: &OwnedFd) {
-        if let Some(keeper) = &live.keeper {
-            let id = self.next_id;
+    fn watch(&mut self, name: &str, mut live: Live, epoll: &OwnedFd) {
+        let id = self.next_id;
+        let watched = live.keeper.take_if(|k| epoll::add(epoll, k, epoll::EventData::new_u64(id), epoll::EventFlags::IN).is_ok());
+        if watched.is_some() {
             self.next_id = id.wrapping_add(2);
             self.by_id.insert(id, name.to_owned());
-            if let Err(error) = epoll::add(epoll, keeper, epoll::EventData::new_u64(id), epoll::EventFlags::IN) {
-                eprintln!("attempt {name} cannot be watched: {error}");
-            }
         }
+        // One that cannot be watched is looked at from time to time.
+        live.keeper = watched;
         self.lives.insert(name.to_owned(), live);
     }
 
