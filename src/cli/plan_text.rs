@@ -153,8 +153,8 @@ fn write_pool(out: &mut String, plan: &Plan, now: Timestamp) {
     let shown: Vec<String> = waves.iter().take(5).map(|(at, n)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) }).collect();
     let more = if waves.len() > 5 { format!(", {} more waves", waves.len() - 5) } else { String::new() };
     let limit = plan.quotas.max_concurrent;
-    let end = plan.end.map(|e| format!("; all done at +{}", e.since(now))).unwrap_or_default();
-    let waves = if shown.is_empty() { "starts are not known".to_owned() } else { format!("starts {}{more}{end}", shown.join(", ")) };
+    let end = plan.end.map(|e| format!("done at +{}, ", e.since(now))).unwrap_or_default();
+    let waves = if shown.is_empty() { "starts are not known".to_owned() } else { format!("{end}starts {}{more}", shown.join(", ")) };
     let _ = writeln!(out, "{}", fit(&format!("Pool ({}, {limit} at a time): {waves}", plan.backend), width()));
 }
 

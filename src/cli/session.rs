@@ -80,12 +80,30 @@ impl Session {
     pub fn read(here: &Path, paths: &[PathBuf], set: &[(String, String)], backend: Option<BackendKind>) -> Self {
         let mut diags = Diagnostics::default();
         let loaded = files::load(here, paths, &mut diags);
-        let backend = backend_of(&loaded, backend, &mut diags);
-        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut diags);
-        let limits = limits_of(&loaded, backend);
         if loaded.workflows.is_empty() && diags.is_empty() {
             diags.push(Diagnostic::error("no-workflows", None, "there are no workflows to plan").hint("name a file, put workflows into workflows/, or run `oppen init`"));
         }
+        Self::expand(loaded, set, backend, diags)
+    }
+
+    /// The same for a look at the files alone, without the wish to run them.
+    #[must_use]
+    pub fn to_validate(here: &Path, args: &Files) -> Self {
+        let mut diags = Diagnostics::default();
+        let mut loaded = files::load(here, &args.paths, &mut diags);
+        for (_, explicit) in &mut loaded.workflows {
+            *explicit = false;
+        }
+        if loaded.workflows.is_empty() && loaded.project.is_none() && diags.is_empty() {
+            diags.push(Diagnostic::error("no-documents", None, "there is nothing to check").hint("name a file, put workflows into workflows/, or run `oppen init`"));
+        }
+        Self::expand(loaded, &args.set, args.backend, diags)
+    }
+
+    fn expand(loaded: Loaded, set: &[(String, String)], backend: Option<BackendKind>, mut diags: Diagnostics) -> Self {
+        let backend = backend_of(&loaded, backend, &mut diags);
+        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut diags);
+        let limits = limits_of(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();
         let request = expand::Request { project: loaded.project.as_ref(), roots: &roots, library: &loaded.library, set: &set, sources: &loaded.sources };

@@ -10,9 +10,10 @@ use super::output::{self, Form};
 use super::problems;
 use super::session::Session;
 
-/// Reads, expands and seals everything; prints what is wrong.
+/// Reads, expands and seals everything; prints what is wrong. A template without its inputs, and a project without workflows,
+/// are no problems here: they are when they are to be planned.
 pub fn run(here: &Path, args: &Files) -> Outcome {
-    let session = Session::from_files(here, args);
+    let session = Session::to_validate(here, args);
     let (diags, sources) = (&session.diags, &session.loaded.sources);
     let (runs, jobs, workflows) = (session.desired.runs.len(), session.desired.jobs.len(), session.desired.workflows.len());
     output::write(&args.output.output, |form| match form {
