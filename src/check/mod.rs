@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::resources::{show_cpu, show_memory};
 use crate::base::{Money, Span};
 use crate::expand::{Desired, OnExceed};
+use crate::price::Rates;
 use crate::queue::{Demand, Limits};
 use crate::record::{Estimate, JobSpec, RunSpec};
 use crate::spec::types::LimitsDecl;
@@ -106,6 +107,12 @@ pub fn run_limits(desired: &Desired, runs: &[&RunSpec], limits: Option<&LimitsDe
     })
 }
 
+/// Runs that hold something without a price: they are refused, never free.
+#[must_use]
+pub fn prices(desired: &Desired, runs: &[&RunSpec], rates: &Rates) -> Vec<Verdict> {
+    per_job(desired, runs, "price", |job| rates.hourly(&job.resources).err().map(|why| (format!("has {why}"), "add it to `rates.gpus` in oppen.yaml".to_owned())))
+}
+
 /// Runs whose expected cost is above what a single run may cost, and runs without a price where there is such a limit.
 #[must_use]
 pub fn run_cost(desired: &Desired, priced: &[(&RunSpec, &Estimate)], limits: Option<&LimitsDecl>) -> Vec<Verdict> {
@@ -175,22 +182,23 @@ pub fn budget_lines(budgets: &[Budget<'_>], sums: &ByJob) -> Vec<BudgetLine> {
         .collect()
 }
 
-/// What budgets say: above the limit, or not known because a run has no price.
+/// What budgets say: above the limit, or not known because a run has no estimate.
 #[must_use]
 pub fn budgets(budgets: &[Budget<'_>], lines: &[BudgetLine]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO || l.unpriced > 0) {
+    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.unpriced > 0) {
+        let runs = if line.unpriced == 1 { "1 run".to_owned() } else { format!("{} runs", line.unpriced) };
+        let message = format!("has {runs} without an estimate: its cost counts once it has run");
+        verdicts.push(Verdict { rule: "unpriced".into(), blocks: false, subject: Arc::clone(&line.scope), message, hint: "declare an `estimate`".to_owned(), span: Some(budget.span) });
+    }
+    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO) {
         // A budget that holds runs back is not built: it refuses, which never spends more.
         let blocks = line.on_exceed != OnExceed::Warn;
         let mut say = |rule: &str, message: String, hint: &str| {
             verdicts.push(Verdict { rule: rule.into(), blocks, subject: Arc::clone(&line.scope), message, hint: hint.to_owned(), span: Some(budget.span) });
         };
         if line.exceeded {
-            say("budget", format!("{} would be spent, {} is the limit", line.total, line.limit), "plan fewer or cheaper runs, or raise the limit");
-        }
-        if line.unpriced > 0 {
-            let runs = if line.unpriced == 1 { "1 run has".to_owned() } else { format!("{} runs have", line.unpriced) };
-            say("unpriced", format!("{runs} no price, so that the limit of {} cannot be kept", line.limit), "declare an `estimate`, and a price for its GPU type");
+            say("budget", format!("would spend {}, its limit is {}", line.total, line.limit), "plan fewer or cheaper runs, or raise the limit");
         }
     }
     verdicts
@@ -219,6 +227,6 @@ mod tests {
         assert!(verdicts.is_empty(), "exactly the limit is allowed");
         assert!(line(51, 0, OnExceed::Stop).1[0].blocks);
         assert!(!line(51, 0, OnExceed::Warn).1[0].blocks);
-        assert_eq!(&*line(1, 1, OnExceed::Stop).1[0].rule, "unpriced");
+        assert_eq!(line(1, 1, OnExceed::Stop).1.iter().map(|v| (&*v.rule, v.blocks)).collect::<Vec<_>>(), [("unpriced", false)]);
     }
 }

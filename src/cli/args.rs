@@ -83,9 +83,6 @@ pub enum Command {
     Supervise {
         /// The state folder
         folder: PathBuf,
-        /// Further arguments of the local backend
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
     },
 }
 

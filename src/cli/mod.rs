@@ -1,13 +1,23 @@
 //! Arguments in, text and exit codes out. A file a command; views alone render.
 
 pub mod args;
+mod apply;
+mod backends;
 mod exit;
+mod house;
 mod output;
 mod plan;
+mod plan_schema;
 mod plan_text;
 mod problems;
+mod progress;
+mod runs;
 mod session;
+mod signals;
+mod status;
 mod validate;
+
+pub use house::schemas;
 
 use std::path::PathBuf;
 
@@ -70,7 +80,23 @@ fn dispatch(cli: &Cli) -> Outcome {
     let here = here(cli)?;
     match &cli.command {
         Command::Validate(args) => validate::run(&here, args),
+        Command::Init(args) => house::init(&here, args),
         Command::Plan(args) => plan::run(&here, args),
-        _ => Err(Failure::new(Exit::Usage, "not wired")),
+        Command::Apply(args) => apply::run(&here, args),
+        Command::Status(args) => status::status(&here, args),
+        Command::Queue(args) => status::queue(&here, args),
+        Command::History(args) => status::history(&here, args),
+        Command::Logs(args) => runs::logs(&here, args),
+        Command::Explain(args) => runs::explain(&here, args),
+        Command::Cancel(args) => runs::act(&here, args, false),
+        Command::Retry(args) => runs::act(&here, args, true),
+        Command::Destroy(args) => runs::destroy(&here, args),
+        Command::Graph(args) => house::graph(&here, args),
+        Command::Lock(args) => house::lock(&here, args),
+        Command::Schema(args) => house::schema(&here, args),
+        Command::Completions { shell } => house::completions(*shell),
+        Command::Man { folder } => house::man(&here, folder),
+        Command::Supervise { folder } => backends::supervise(folder),
+        Command::Watch(_) | Command::Install(_) | Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
     }
 }

@@ -30,7 +30,7 @@ pub fn count(diags: &Diagnostics) -> String {
 #[must_use]
 pub fn text(diags: &Diagnostics, sources: &SourceMap) -> String {
     let theme = if output::unicode() { GraphicalTheme::unicode() } else { GraphicalTheme { characters: miette::ThemeCharacters::ascii(), ..GraphicalTheme::unicode() } };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(output::width()).with_links(false).with_context_lines(0);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(output::width()).with_links(false).with_context_lines(1);
     let mut out = String::new();
     for diagnostic in sorted(diags) {
         let report = Report { diagnostic, sources };
@@ -86,7 +86,7 @@ impl fmt::Debug for Report<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.diagnostic.message)?;
+        write!(f, "{} [{}]", self.diagnostic.message, self.diagnostic.code)?;
         if let Some(span) = self.diagnostic.span.filter(|_| self.is_hostile()) {
             let place = self.sources.place(span);
             write!(f, " ({}:{}:{})", self.sources.path(span.file), place.line, place.column)?;
@@ -122,9 +122,6 @@ impl Report<'_> {
 impl std::error::Error for Report<'_> {}
 
 impl miette::Diagnostic for Report<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.diagnostic.code))
-    }
     fn severity(&self) -> Option<Level> {
         Some(if self.diagnostic.severity == Severity::Error { Level::Error } else { Level::Warning })
     }
@@ -147,7 +144,7 @@ impl SourceCode for Report<'_> {
     fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let Some(main) = self.diagnostic.span else { return Err(MietteError::OutOfBounds) };
         let text = self.sources.text(main.file);
-        let contents = text.read_span(&clip(span, text), before, after)?;
+        let contents = text.read_span(&if before + after > 0 { lines_of(span, text) } else { clip(span, text) }, 0, 0)?;
         let (data, line, column, count) = (contents.data(), contents.line(), contents.column(), contents.line_count());
         Ok(Box::new(MietteSpanContents::new_named(self.sources.path(main.file).to_owned(), data, *contents.span(), line, column, count)))
     }
@@ -156,4 +153,12 @@ impl SourceCode for Report<'_> {
 fn clip(span: &SourceSpan, text: &str) -> SourceSpan {
     let start = span.offset().min(text.len());
     SourceSpan::from((start, span.len().min(text.len() - start)))
+}
+
+/// The whole lines that a span touches.
+fn lines_of(span: &SourceSpan, text: &str) -> SourceSpan {
+    let (start, end) = (span.offset().min(text.len()), (span.offset() + span.len()).min(text.len()));
+    let from = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
+    let to = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |i| end + i);
+    SourceSpan::from((from, to - from))
 }

@@ -136,6 +136,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     let limits = request.project.and_then(|p| p.limits.as_ref());
     let mut all = check::pool(request.desired, &specs, request.limits, request.pool_hint);
     all.extend(check::run_limits(request.desired, &specs, limits));
+    all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));
     all
 }

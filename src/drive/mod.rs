@@ -71,6 +71,8 @@ pub enum End {
 pub struct Settings {
     /// Go on when every run is over (`watch`).
     pub forever: bool,
+    /// End as soon as nothing is live, whatever waits (`cancel`, `destroy`).
+    pub until_quiet: bool,
     /// How long the backend may be out of reach.
     pub patience: Duration,
 }
@@ -127,7 +129,7 @@ impl Drive<'_> {
             if turn.interrupts > 0 && (!self.engine.has_live() || turn.interrupts > 2) {
                 return Ok(End::Interrupted);
             }
-            if self.engine.is_idle() && !self.settings.forever {
+            if (self.engine.is_idle() || (self.settings.until_quiet && !self.engine.has_live())) && !self.settings.forever {
                 return Ok(End::Idle);
             }
             if let Some((_, words)) = turn.unreachable.as_ref().filter(|(since, _)| since.elapsed() >= self.settings.patience) {

@@ -1,0 +1,32 @@
+//! The backend that a project names.
+
+use std::path::Path;
+
+use super::args::BackendKind;
+use super::exit::Failure;
+use crate::backend::Backend;
+use crate::backend::local::{LocalBackend, LocalConfig};
+use crate::files::STATE_FOLDER;
+use crate::queue::Limits;
+use crate::spec::Project;
+
+/// Makes the backend; nothing is started yet.
+pub fn open(kind: BackendKind, root: &Path, project: Option<&Project>, lineage: &str, limits: &Limits) -> Result<Box<dyn Backend>, Failure> {
+    let _ = project;
+    match kind {
+        BackendKind::Local => Ok(Box::new(LocalBackend::new(LocalConfig {
+            root: root.to_owned(),
+            state_dir: root.join(STATE_FOLDER),
+            lineage: lineage.to_owned(),
+            exe: std::env::current_exe()?,
+            gpus: limits.quotas.gpu.unwrap_or(0),
+        }))),
+        BackendKind::Kubernetes => Err(Failure::new(super::exit::Exit::Error, "kubernetes")),
+    }
+}
+
+/// `supervise`: what the local backend starts for itself.
+pub fn supervise(folder: &Path) -> super::exit::Outcome {
+    crate::backend::local::supervise(folder)?;
+    Ok(super::exit::Exit::Done)
+}

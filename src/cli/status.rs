@@ -1,0 +1,200 @@
+//! `oppen status`, `queue`, `history`: what is recorded.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::args;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{self, Form, fit, pad, style, width};
+use super::plan::now;
+use super::progress::{failure, metrics};
+use super::session::Place;
+use crate::base::Timestamp;
+use crate::base::text::escape;
+use crate::diff::{outlook, select::Selector};
+use crate::engine::Engine;
+use crate::expand::late;
+use crate::price::Rates;
+use crate::record::{RunRecord, RunStatus, State};
+
+/// The runs that match; all without selectors.
+pub fn matching<'s>(state: &'s State, select: &[String]) -> Result<Vec<&'s RunRecord>, Failure> {
+    let selectors = select.iter().map(|s| Selector::parse(s).map_err(|e| Failure::new(Exit::Usage, e))).collect::<Result<Vec<_>, _>>()?;
+    let mut runs: Vec<&RunRecord> = state.runs.values().filter(|r| selectors.is_empty() || selectors.iter().any(|s| s.matches_record(r))).collect();
+    runs.sort_by_key(|r| r.seq);
+    if runs.is_empty() && !selectors.is_empty() {
+        let known = state.runs.keys().map(|a| a.as_str());
+        let hint = select.first().and_then(|s| crate::base::suggest::hint(s, known));
+        return Err(Failure { exit: Exit::Error, message: format!("no run matches {}", escape(&select.join(" "))), hint });
+    }
+    Ok(runs)
+}
+
+/// `status`
+pub fn status(here: &Path, args: &args::Status) -> Outcome {
+    let place = Place::find(here, None)?;
+    let store = place.store()?;
+    let state = store.load()?;
+    let runs = matching(&state, &args.select)?;
+    let holder = store.holder()?.filter(|(h, _)| !h.is_dead());
+    let now = now();
+    output::write(&args.output.output, |form| match form {
+        Form::Json => {
+            let runs: Vec<Value> = runs.iter().map(|r| run_json(r, &place.rates, now)).collect();
+            output::json(&json!({"format_version": 1, "lineage": store.lineage(), "serial": store.serial().unwrap_or(0), "runs": runs, "holder": holder.as_ref().map(|h| &h.0)}))
+        }
+        Form::Text => {
+            let mut text = table(&runs, args.expand || !args.select.is_empty(), now);
+            if let Some((holder, _)) = &holder {
+                let _ = writeln!(text, "Applied right now by {holder}.");
+            }
+            text
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+/// One run for programs.
+#[must_use]
+pub fn run_json(run: &RunRecord, rates: &Rates, now: Timestamp) -> Value {
+    let (spent, running) = outlook::spent(run, rates, now);
+    let attempts: Vec<Value> = run
+        .attempts
+        .iter()
+        .map(|a| json!({"number": a.number, "phase": a.phase, "admitted": a.admitted_at.to_string(), "started": a.started_at.map(|t| t.to_string()), "ended": a.ended_at.map(|t| t.to_string()), "place": a.place, "outcome": a.outcome}))
+        .collect();
+    json!({
+        "address": run.spec.address, "status": run.status, "generation": run.generation, "fingerprint": run.spec.fingerprint,
+        "params": run.spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect::<serde_json::Map<_, _>>(),
+        "priority": run.spec.job.priority.class, "attempts": attempts, "metrics": run.metrics, "outputs": run.outputs, "reused_from": run.reused_from,
+        "because": run.because, "notices": run.notices, "planned": run.planned_at.to_string(), "ended": run.ended_at.map(|t| t.to_string()),
+        "spent": spent, "running": running,
+    })
+}
+
+fn colored(status: RunStatus) -> String {
+    let color = match status {
+        RunStatus::Succeeded => style::GOOD,
+        RunStatus::Failed | RunStatus::Cancelled => style::BAD,
+        s if s.is_live() => style::LIVE,
+        _ => style::CHANGE,
+    };
+    style::paint(color, &pad(status.word(), 9))
+}
+
+fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
+    if runs.is_empty() {
+        return "No runs.\n".to_owned();
+    }
+    let mut out = String::new();
+    let mut index = 0;
+    while let Some(first) = runs.get(index) {
+        let job = &first.spec.job.job;
+        let count = runs.get(index..).unwrap_or_default().iter().take_while(|r| r.spec.job.job == *job).count();
+        let group = runs.get(index..index + count).unwrap_or_default();
+        if expand || count == 1 {
+            group.iter().for_each(|r| write_run(&mut out, r, now));
+        } else {
+            write_group(&mut out, job, group);
+        }
+        index += count;
+    }
+    let of = |f: &dyn Fn(&RunRecord) -> bool| runs.iter().filter(|r| f(r)).count();
+    let counts = [
+        (of(&|r| r.status == RunStatus::Succeeded), "succeeded"),
+        (of(&|r| r.status.is_live()), "running"),
+        (of(&|r| r.status == RunStatus::Pending), "pending"),
+        (of(&|r| r.status == RunStatus::Failed), "failed"),
+        (of(&|r| r.status == RunStatus::Cancelled), "cancelled"),
+        (of(&|r| r.status == RunStatus::Skipped), "skipped"),
+    ];
+    let parts: Vec<String> = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+    let _ = writeln!(out, "{} run{}: {}.", runs.len(), if runs.len() == 1 { "" } else { "s" }, parts.join(", "));
+    out
+}
+
+fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
+    let took = run.attempts.last().and_then(|a| a.started_at.map(|s| a.ended_at.unwrap_or(now).since(s))).map(|t| t.to_string()).unwrap_or_default();
+    let words = match run.status {
+        RunStatus::Failed => failure(run),
+        RunStatus::Skipped => run.because.as_ref().map(|b| format!("because of {b}")).unwrap_or_default(),
+        _ if run.reused_from.is_some() => run.reused_from.as_ref().map(|f| format!("result of {f}")).unwrap_or_default(),
+        _ => metrics(run, 3).unwrap_or_default(),
+    };
+    let room = 30;
+    let line = format!("{} {} {:>7}  ", pad(&fit(&escape(run.spec.address.as_str()), room), room), colored(run.status), took);
+    let left = width().saturating_sub(room + 20);
+    let _ = writeln!(out, "{}", format!("{line}{}", fit(&words, left)).trim_end());
+}
+
+fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
+    let mut parts: Vec<String> = Vec::new();
+    for status in [RunStatus::Succeeded, RunStatus::Running, RunStatus::Launching, RunStatus::Stopping, RunStatus::Pending, RunStatus::Failed, RunStatus::Cancelled, RunStatus::Skipped] {
+        let n = group.iter().filter(|r| r.status == status).count();
+        if n > 0 {
+            parts.push(format!("{n} {}", status.word()));
+        }
+    }
+    let room = 30;
+    let name = pad(&fit(&format!("{} ({} runs)", escape(job), group.len()), room), room);
+    let _ = writeln!(out, "{name} {}", parts.join(", "));
+    if let Some(best) = late::best(group) {
+        let params: Vec<String> = best.spec.params.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let text = format!("best {}: {} with {}", best.spec.address, metrics(best, 1).unwrap_or_default(), params.join(" "));
+        let _ = writeln!(out, "  {}", fit(&escape(&text), width().saturating_sub(2)));
+    }
+}
+
+/// `queue`
+pub fn queue(here: &Path, args: &args::Listing) -> Outcome {
+    let place = Place::find(here, None)?;
+    let state = place.store()?.load()?;
+    let engine = Engine::new(state, place.limits.clone());
+    let mut waiting: Vec<&RunRecord> = engine.line();
+    let in_line: Vec<_> = waiting.iter().map(|r| r.spec.address.clone()).collect();
+    let mut others: Vec<&RunRecord> = engine.state().runs.values().filter(|r| r.status == RunStatus::Pending && !in_line.contains(&r.spec.address)).collect();
+    others.sort_by_key(|r| (std::cmp::Reverse(r.spec.job.priority.weight), r.seq));
+    waiting.extend(others);
+    let live = engine.state().runs.values().filter(|r| r.status.is_live()).count();
+    let why = |r: &RunRecord| engine.why(&r.spec.address).map(|w| w.to_string()).unwrap_or_default();
+    output::write(&args.output.output, |form| match form {
+        Form::Json => {
+            let list: Vec<Value> = waiting.iter().enumerate().map(|(i, r)| json!({"place": i + 1, "address": r.spec.address, "priority": r.spec.job.priority.class, "waits": why(r)})).collect();
+            output::json(&json!({"format_version": 1, "running": live, "max_concurrent": place.limits.max_concurrent, "waiting": list}))
+        }
+        Form::Text => {
+            let mut out = String::new();
+            for (i, run) in waiting.iter().enumerate().take(200) {
+                let _ = writeln!(out, "{:>4}  {} {} {}", i + 1, pad(&fit(&escape(run.spec.address.as_str()), 30), 30), pad(&run.spec.job.priority.class, 10), fit(&why(run), width().saturating_sub(48)));
+            }
+            let _ = writeln!(out, "{live} running (at most {}), {} waiting.", place.limits.max_concurrent, waiting.len());
+            out
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `history`
+pub fn history(here: &Path, args: &args::History) -> Outcome {
+    let entries = Place::find(here, None)?.store()?.history(args.address.as_deref(), args.limit)?;
+    output::write(&args.output.output, |form| match form {
+        Form::Json => {
+            let list: Vec<Value> = entries.iter().map(|e| json!({"seq": e.seq, "time": e.at.to_string(), "address": e.address, "event": e.body})).collect();
+            output::json(&json!({"format_version": 1, "events": list}))
+        }
+        Form::Text => {
+            let mut out = String::new();
+            for e in &entries {
+                let word = e.body.get("event").and_then(Value::as_str).unwrap_or_default();
+                let detail = ["plan_id", "by", "cause", "because", "place", "from"].iter().filter_map(|k| e.body.get(*k).and_then(Value::as_str).map(|v| format!("{k} {v}"))).collect::<Vec<_>>().join(", ");
+                let outcome = e.body.get("outcome").map(|o| o.get("cause").and_then(Value::as_str).unwrap_or_default().to_owned()).unwrap_or_default();
+                let line = format!("{:>6}  {}  {} {} {}{}", e.seq, e.at, pad(word, 16), e.address.as_deref().unwrap_or_default(), detail, outcome);
+                let _ = writeln!(out, "{}", fit(&escape(line.trim_end()), width()));
+            }
+            out
+        }
+    })?;
+    Ok(Exit::Done)
+}
