@@ -108,7 +108,11 @@ fn each_is_valid_by_the_reader_and_by_the_schema_that_it_names() {
     for file in files().into_iter().chain(["oppen.yaml".to_owned()]) {
         expect(project.path(), &["validate", &file], 0);
         let text = std::fs::read_to_string(checkout().join(&file)).expect("a readable file");
-        let named = text.lines().next().and_then(|l| l.strip_prefix("# yaml-language-server: $schema=")).unwrap_or_else(|| panic!("{file} names no schema"));
+        let named = text
+            .lines()
+            .next()
+            .and_then(|l| l.strip_prefix("# yaml-language-server: $schema="))
+            .unwrap_or_else(|| panic!("{file} names no schema"));
         let folder = checkout().join(&file).parent().map(Path::to_path_buf).unwrap_or_default();
         let schema = std::fs::read_to_string(folder.join(named)).unwrap_or_else(|e| panic!("{file} names {named}: {e}"));
         let schema = serde_json::from_str(&schema).expect("a schema in JSON");
@@ -194,7 +198,8 @@ fn the_digits_are_learned_and_the_report_picks_the_best_trial() {
 fn awks(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for words in ["awk", "mawk", "gawk", "busybox awk"] {
-        let works = Command::new("sh").args(["-c", &format!("echo 1 | {words} '{{ exit $1 != 1 }}'")]).output().is_ok_and(|o| o.status.success());
+        let works =
+            Command::new("sh").args(["-c", &format!("echo 1 | {words} '{{ exit $1 != 1 }}'")]).output().is_ok_and(|o| o.status.success());
         if !works {
             eprintln!("not on this machine: {words}");
             continue;
@@ -217,7 +222,8 @@ fn every_awk_trains_the_same_model() {
         let place = awk.with_extension("out");
         let script = "set -e; sh examples/digits/prepare.sh examples/digits/data/digits.csv \"$1\"
                       sh examples/digits/train.sh --data \"$1\" --out \"$1\" --epochs 2";
-        let output = Command::new("sh").args(["-c", script, "sh"]).arg(&place).env("AWK", &awk).current_dir(checkout()).output().expect("a shell");
+        let output =
+            Command::new("sh").args(["-c", script, "sh"]).arg(&place).env("AWK", &awk).current_dir(checkout()).output().expect("a shell");
         assert!(output.status.success(), "{}: {}", awk.display(), String::from_utf8_lossy(&output.stderr));
         let model = std::fs::read_to_string(place.join("model.txt")).expect("a model");
         assert_eq!(model.lines().map(|l| l.split(' ').count()).collect::<Vec<_>>(), [65; 10]);

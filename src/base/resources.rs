@@ -102,7 +102,7 @@ fn fixed_point(number: &str, factor: u64) -> Option<u64> {
 #[must_use]
 pub fn show_memory(bytes: u64) -> String {
     for (unit, name) in [(GIB, "Gi"), (MIB, "Mi"), (1 << 10, "Ki")] {
-        if bytes >= unit && bytes % unit == 0 {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
             return format!("{}{name}", bytes / unit);
         }
     }
@@ -112,7 +112,7 @@ pub fn show_memory(bytes: u64) -> String {
 /// `2` or `500m`.
 #[must_use]
 pub fn show_cpu(millis: u64) -> String {
-    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+    if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") }
 }
 
 impl fmt::Display for Resources {

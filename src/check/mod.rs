@@ -99,10 +99,25 @@ pub fn run_limits(desired: &Desired, runs: &[&RunSpec], limits: Option<&LimitsDe
     per_job(desired, runs, "run-limit", |job| {
         let (r, mut over) = (&job.resources, Vec::new());
         over.extend(limits.gpu.as_ref().filter(|l| r.gpu.count > l.0).map(|l| format!("{} GPUs, the limit is {}", r.gpu.count, l.0)));
-        over.extend(limits.cpu.as_ref().filter(|l| r.cpu_millis > l.0.0).map(|l| format!("{} cores, the limit is {}", show_cpu(r.cpu_millis), show_cpu(l.0.0))));
-        over.extend(limits.memory.as_ref().filter(|l| r.memory_bytes > l.0.0).map(|l| format!("{} of memory, the limit is {}", show_memory(r.memory_bytes), show_memory(l.0.0))));
+        over.extend(
+            limits
+                .cpu
+                .as_ref()
+                .filter(|l| r.cpu_millis > l.0.0)
+                .map(|l| format!("{} cores, the limit is {}", show_cpu(r.cpu_millis), show_cpu(l.0.0))),
+        );
+        over.extend(
+            limits
+                .memory
+                .as_ref()
+                .filter(|l| r.memory_bytes > l.0.0)
+                .map(|l| format!("{} of memory, the limit is {}", show_memory(r.memory_bytes), show_memory(l.0.0))),
+        );
         let timeout = limits.timeout.as_ref().filter(|l| job.timeout.is_none_or(|t| t > l.0));
-        over.extend(timeout.map(|l| format!("a timeout of {}, the limit is {}", job.timeout.map_or("any length".to_owned(), |t| t.to_string()), l.0)));
+        over.extend(
+            timeout
+                .map(|l| format!("a timeout of {}, the limit is {}", job.timeout.map_or("any length".to_owned(), |t| t.to_string()), l.0)),
+        );
         (!over.is_empty()).then(|| (format!("asks for {}", over.join("; ")), "ask for less, or raise `limits` in oppen.yaml".to_owned()))
     })
 }
@@ -110,7 +125,9 @@ pub fn run_limits(desired: &Desired, runs: &[&RunSpec], limits: Option<&LimitsDe
 /// Runs that hold something without a price: they are refused, never free.
 #[must_use]
 pub fn prices(desired: &Desired, runs: &[&RunSpec], rates: &Rates) -> Vec<Verdict> {
-    per_job(desired, runs, "price", |job| rates.hourly(&job.resources).err().map(|why| (format!("has {why}"), "add it to `rates.gpus` in oppen.yaml".to_owned())))
+    per_job(desired, runs, "price", |job| {
+        rates.hourly(&job.resources).err().map(|why| (format!("has {why}"), "add it to `rates.gpus` in oppen.yaml".to_owned()))
+    })
 }
 
 /// Runs whose expected cost is above what a single run may cost, and runs without a price where there is such a limit.
@@ -121,7 +138,9 @@ pub fn run_cost(desired: &Desired, priced: &[(&RunSpec, &Estimate)], limits: Opt
     for (run, estimate) in priced {
         let message = match &estimate.cost {
             None => format!("has no price ({}), and a run may cost {} at the most", estimate.basis, limit.0),
-            Some(cost) if cost.expected > limit.0 => format!("is expected to cost {}, a run may cost {} at the most", cost.expected, limit.0),
+            Some(cost) if cost.expected > limit.0 => {
+                format!("is expected to cost {}, a run may cost {} at the most", cost.expected, limit.0)
+            }
             Some(_) => continue,
         };
         push_once(&mut verdicts, desired, run, "run-limit", message, "raise `limits.cost` in oppen.yaml, or make the run cheaper");
@@ -158,7 +177,10 @@ pub fn budget_lines(budgets: &[Budget<'_>], sums: &ByJob) -> Vec<BudgetLine> {
     budgets
         .iter()
         .map(|budget| {
-            let mine = |job: &str| job.strip_prefix(budget.prefix).is_some_and(|rest| budget.prefix.is_empty() || budget.prefix.ends_with('/') || rest.is_empty());
+            let mine = |job: &str| {
+                job.strip_prefix(budget.prefix)
+                    .is_some_and(|rest| budget.prefix.is_empty() || budget.prefix.ends_with('/') || rest.is_empty())
+            };
             let mut total = Sums::default();
             for (_, sums) in sums.iter().filter(|(job, _)| mine(job)) {
                 total.spent += sums.spent;
@@ -189,16 +211,34 @@ pub fn budgets(budgets: &[Budget<'_>], lines: &[BudgetLine]) -> Vec<Verdict> {
     for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.unpriced > 0) {
         let runs = if line.unpriced == 1 { "1 run".to_owned() } else { format!("{} runs", line.unpriced) };
         let message = format!("has {runs} without an estimate: its cost counts once it has run");
-        verdicts.push(Verdict { rule: "unpriced".into(), blocks: false, subject: Arc::clone(&line.scope), message, hint: "declare an `estimate`".to_owned(), span: Some(budget.span) });
+        verdicts.push(Verdict {
+            rule: "unpriced".into(),
+            blocks: false,
+            subject: Arc::clone(&line.scope),
+            message,
+            hint: "declare an `estimate`".to_owned(),
+            span: Some(budget.span),
+        });
     }
     for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO) {
         // A budget that holds runs back is not built: it refuses, which never spends more.
         let blocks = line.on_exceed != OnExceed::Warn;
         let mut say = |rule: &str, message: String, hint: &str| {
-            verdicts.push(Verdict { rule: rule.into(), blocks, subject: Arc::clone(&line.scope), message, hint: hint.to_owned(), span: Some(budget.span) });
+            verdicts.push(Verdict {
+                rule: rule.into(),
+                blocks,
+                subject: Arc::clone(&line.scope),
+                message,
+                hint: hint.to_owned(),
+                span: Some(budget.span),
+            });
         };
         if line.exceeded {
-            say("budget", format!("would spend {}, its limit is {}", line.total, line.limit), "plan fewer or cheaper runs, or raise the limit");
+            say(
+                "budget",
+                format!("would spend {}, its limit is {}", line.total, line.limit),
+                "plan fewer or cheaper runs, or raise the limit",
+            );
         }
     }
     verdicts
@@ -214,7 +254,12 @@ mod tests {
     fn line(plan: i64, unpriced: usize, on_exceed: OnExceed) -> (Vec<BudgetLine>, Vec<Verdict>) {
         let money = Money::from_micros;
         let all = [Budget { scope: "workflow w".into(), prefix: "w/", limit: money(100), on_exceed, span: SPAN }];
-        let sums: ByJob = [("w/a".into(), Sums { spent: money(30), running: money(20), plan: money(plan), unpriced }), ("wx/a".into(), Sums { spent: money(1000), ..Sums::default() })].into_iter().collect();
+        let sums: ByJob = [
+            ("w/a".into(), Sums { spent: money(30), running: money(20), plan: money(plan), unpriced }),
+            ("wx/a".into(), Sums { spent: money(1000), ..Sums::default() }),
+        ]
+        .into_iter()
+        .collect();
         let lines = budget_lines(&all, &sums);
         let verdicts = budgets(&all, &lines);
         (lines, verdicts)

@@ -46,15 +46,27 @@ pub fn run(here: &Path, args: &args::Apply) -> Outcome {
     let json = output::is_json(&args.files.output.output);
     if let Some(saved) = saved {
         let place = Place::find(here, args.files.backend)?;
-        let ground = Ground { root: &place.loaded.root, project: place.loaded.project.as_ref(), rates: &place.rates, backend: place.backend, sources: &place.loaded.sources, json };
+        let ground = Ground {
+            root: &place.loaded.root,
+            project: place.loaded.project.as_ref(),
+            rates: &place.rates,
+            backend: place.backend,
+            sources: &place.loaded.sources,
+            json,
+        };
         return locked(&ground, args, |_, store, _| {
             let serial = store.serial()?;
             let same = saved.serial == serial && (saved.lineage == store.lineage() || (saved.lineage.is_empty() && serial == 0));
             if !same {
-                return Err(Failure::new(Exit::Stale, format!("the plan is stale: it was made at serial {}, the state is at {serial}", saved.serial)).hint("plan again"));
+                return Err(Failure::new(
+                    Exit::Stale,
+                    format!("the plan is stale: it was made at serial {}, the state is at {serial}", saved.serial),
+                )
+                .hint("plan again"));
             }
             if saved.backend != ground.backend.word() {
-                return Err(Failure::new(Exit::Stale, format!("the plan was made for the {} backend", saved.backend)).hint(format!("apply it with `--backend {}`", saved.backend)));
+                return Err(Failure::new(Exit::Stale, format!("the plan was made for the {} backend", saved.backend))
+                    .hint(format!("apply it with `--backend {}`", saved.backend)));
             }
             Ok(saved.clone())
         });
@@ -62,7 +74,14 @@ pub fn run(here: &Path, args: &args::Apply) -> Outcome {
     let session = Session::from_files(here, &args.files);
     session.sound(&args.files.output.output)?;
     let loaded = &session.loaded;
-    let ground = Ground { root: &loaded.root, project: loaded.project.as_ref(), rates: &session.rates, backend: session.backend, sources: &loaded.sources, json };
+    let ground = Ground {
+        root: &loaded.root,
+        project: loaded.project.as_ref(),
+        rates: &session.rates,
+        backend: session.backend,
+        sources: &loaded.sources,
+        json,
+    };
     locked(&ground, args, |state, store, now| session.plan(Some(store), state, &args.part, now))
 }
 
@@ -86,18 +105,29 @@ fn locked(ground: &Ground<'_>, args: &args::Apply, make: impl Fn(&State, &Store,
     if exit == Exit::Done && args.detach { detach(ground, args) } else { Ok(exit) }
 }
 
-fn under_lock(ground: &Ground<'_>, args: &args::Apply, store: &mut Store, lock: &Lock, control: &Receiver<Control>, make: impl Fn(&State, &Store, Timestamp) -> Result<Plan, Failure>) -> Outcome {
+fn under_lock(
+    ground: &Ground<'_>,
+    args: &args::Apply,
+    store: &mut Store,
+    lock: &Lock,
+    control: &Receiver<Control>,
+    make: impl Fn(&State, &Store, Timestamp) -> Result<Plan, Failure>,
+) -> Outcome {
     let state = store.load()?;
     let now = now();
     let plan = make(&state, store, now)?;
     let text = || plan_text::text(&plan, now, false, ground.sources);
     if let Some(expected) = args.expect.as_ref().filter(|e| **e != plan.plan_id) {
         output::say(text().trim_end());
-        return Err(Failure::new(Exit::Stale, format!("the plan is {}, not {expected}", plan.plan_id)).hint("look at the plan again: files, inputs or state have changed"));
+        return Err(Failure::new(Exit::Stale, format!("the plan is {}, not {expected}", plan.plan_id))
+            .hint("look at the plan again: files, inputs or state have changed"));
     }
     if plan.runs.is_empty() && plan.in_progress == 0 {
         if ground.json {
-            output::print(&format!("{}\n", json!({"event": "summary", "plan_id": plan.plan_id, "changes": 0, "unchanged": plan.unchanged})))?;
+            output::print(&format!(
+                "{}\n",
+                json!({"event": "summary", "plan_id": plan.plan_id, "changes": 0, "unchanged": plan.unchanged})
+            ))?;
         } else {
             output::print(&text())?;
         }
@@ -128,7 +158,8 @@ pub fn allowed(plan: &Plan, args: &args::Apply) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Blocked, format!("the plan is expected to cost {}, more than --max-cost {most}", plan.cost)));
     }
     if plan.unpriced > 0 {
-        return Err(Failure::new(Exit::Blocked, format!("{} runs have no price, so that --max-cost {most} cannot be kept", plan.unpriced)).hint("declare their `estimate`"));
+        return Err(Failure::new(Exit::Blocked, format!("{} runs have no price, so that --max-cost {most} cannot be kept", plan.unpriced))
+            .hint("declare their `estimate`"));
     }
     Ok(())
 }
@@ -140,7 +171,8 @@ fn agreed(ground: &Ground<'_>, args: &args::Apply) -> Result<bool, Failure> {
         if said {
             return Ok(true);
         }
-        return Err(Failure::new(Exit::Declined, "there is no terminal to ask on; nothing was applied").hint("say --yes, --expect PLAN_ID or --max-cost USD"));
+        return Err(Failure::new(Exit::Declined, "there is no terminal to ask on; nothing was applied")
+            .hint("say --yes, --expect PLAN_ID or --max-cost USD"));
     }
     ask("Apply this plan?")
 }
@@ -156,7 +188,15 @@ pub fn ask(question: &str) -> Result<bool, Failure> {
 }
 
 /// Obeys a plan: outputs put back, orders given, the loop run to its end.
-pub fn execute(ground: &Ground<'_>, store: &mut Store, lock: &Lock, control: &Receiver<Control>, state: State, plan: &Plan, settings: Settings) -> Outcome {
+pub fn execute(
+    ground: &Ground<'_>,
+    store: &mut Store,
+    lock: &Lock,
+    control: &Receiver<Control>,
+    state: State,
+    plan: &Plan,
+    settings: Settings,
+) -> Outcome {
     restore(ground, plan)?;
     store.backup(now())?;
     let mut engine = Engine::new(state, plan.quotas.clone());
@@ -188,9 +228,15 @@ fn restore(ground: &Ground<'_>, plan: &Plan) -> Result<(), Failure> {
                 && let Ok(kept) = objects.put(ground.root, &output.path)
                 && kept.digest != output.digest
             {
-                output::say(&format!("{} is put back; what was there is kept as {}", output.path, kept.digest.map(|d| d.short()).unwrap_or_default()));
+                output::say(&format!(
+                    "{} is put back; what was there is kept as {}",
+                    output.path,
+                    kept.digest.map(|d| d.short()).unwrap_or_default()
+                ));
             }
-            objects.restore(ground.root, output).map_err(|e| Failure::new(Exit::Error, format!("{}: its recorded content cannot be put back: {e}", output.path)))?;
+            objects
+                .restore(ground.root, output)
+                .map_err(|e| Failure::new(Exit::Error, format!("{}: its recorded content cannot be put back: {e}", output.path)))?;
         }
     }
     Ok(())
@@ -199,23 +245,39 @@ fn restore(ground: &Ground<'_>, plan: &Plan) -> Result<(), Failure> {
 fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end: End, took: crate::base::Millis) -> Outcome {
     let of = |status: RunStatus| view.ended.iter().filter_map(|a| state.runs.get(a)).filter(|r| r.status == status).count();
     let bad: Vec<_> = state.runs.values().filter(|r| view.ended.contains(&r.spec.address) && r.status == RunStatus::Failed).collect();
-    let (good, failed, cancelled, skipped) = (of(RunStatus::Succeeded), of(RunStatus::Failed), of(RunStatus::Cancelled), of(RunStatus::Skipped));
+    let (good, failed, cancelled, skipped) =
+        (of(RunStatus::Succeeded), of(RunStatus::Failed), of(RunStatus::Cancelled), of(RunStatus::Skipped));
     let pending = state.runs.values().filter(|r| !r.status.is_terminal()).count();
-    let spent: Money = view.ended.iter().filter_map(|a| state.runs.get(a)).filter(|r| r.reused_from.is_none()).map(|r| outlook::spent(r, ground.rates, now()).0).sum();
+    let spent: Money = view
+        .ended
+        .iter()
+        .filter_map(|a| state.runs.get(a))
+        .filter(|r| r.reused_from.is_none())
+        .map(|r| outlook::spent(r, ground.rates, now()).0)
+        .sum();
     let exit = match end {
         End::Interrupted => Exit::Interrupted,
         _ if failed + cancelled + skipped > 0 => Exit::RunsFailed,
         _ => Exit::Done,
     };
     if ground.json {
-        output::print(&format!("{}\n", json!({"event": "summary", "plan_id": plan.plan_id, "succeeded": good, "failed": failed, "cancelled": cancelled, "skipped": skipped, "pending": pending, "seconds": took.as_secs_f64(), "cost": spent, "exit": exit as u8})))?;
+        output::print(&format!(
+            "{}\n",
+            json!({"event": "summary", "plan_id": plan.plan_id, "succeeded": good, "failed": failed, "cancelled": cancelled, "skipped": skipped, "pending": pending, "seconds": took.as_secs_f64(), "cost": spent, "exit": exit as u8})
+        ))?;
         return Ok(exit);
     }
     let mut parts = vec![format!("{good} succeeded")];
     let more = [(failed, "failed"), (cancelled, "cancelled"), (skipped, "skipped"), (pending, "still pending")];
     parts.extend(more.into_iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")));
     for record in bad.iter().take(5) {
-        output::say(&format!("{} {}: {}; see `oppen logs '{}'`", style::paint(style::BAD, "failed"), record.spec.address, failure(record), record.spec.address));
+        output::say(&format!(
+            "{} {}: {}; see `oppen logs '{}'`",
+            style::paint(style::BAD, "failed"),
+            record.spec.address,
+            failure(record),
+            record.spec.address
+        ));
     }
     output::print(&format!("Done in {took}: {}. Cost {spent}.\n", parts.join(", ")))?;
     Ok(exit)
@@ -224,14 +286,20 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
 /// The loop ended before its time: what is done, pending, unknown.
 pub fn stopped(error: DriveError, state: &State) -> Failure {
     let count = |f: fn(RunStatus) -> bool| state.runs.values().filter(|r| f(r.status)).count();
-    let list = format!("{} done, {} pending, {} unknown", count(RunStatus::is_terminal), count(|s| s == RunStatus::Pending), count(RunStatus::is_live));
+    let list = format!(
+        "{} done, {} pending, {} unknown",
+        count(RunStatus::is_terminal),
+        count(|s| s == RunStatus::Pending),
+        count(RunStatus::is_live)
+    );
     let unknown: Vec<&str> = state.runs.values().filter(|r| r.status.is_live()).take(10).map(|r| r.spec.address.as_str()).collect();
     if !unknown.is_empty() {
         output::say(&format!("may still run: {}", unknown.join(", ")));
     }
     match error {
         DriveError::Backend(error) => error.into(),
-        DriveError::Unreachable(words) => Failure::new(Exit::Error, format!("the backend is out of reach ({words}): {list}")).hint("what runs goes on; apply again when it can be reached"),
+        DriveError::Unreachable(words) => Failure::new(Exit::Error, format!("the backend is out of reach ({words}): {list}"))
+            .hint("what runs goes on; apply again when it can be reached"),
         DriveError::Store(error, rescue) => {
             match rescue {
                 Rescue::File(path) => output::say(&format!("events that could not be stored are in {}", path.display())),

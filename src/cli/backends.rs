@@ -11,7 +11,13 @@ use crate::queue::Limits;
 use crate::spec::Project;
 
 /// Makes the backend; nothing is started yet.
-pub fn open(kind: BackendKind, root: &Path, project: Option<&Project>, lineage: &str, limits: &Limits) -> Result<Box<dyn Backend>, Failure> {
+pub fn open(
+    kind: BackendKind,
+    root: &Path,
+    project: Option<&Project>,
+    lineage: &str,
+    limits: &Limits,
+) -> Result<Box<dyn Backend>, Failure> {
     let _ = project;
     match kind {
         BackendKind::Local => Ok(Box::new(LocalBackend::new(LocalConfig {

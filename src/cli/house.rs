@@ -48,12 +48,17 @@ jobs:
 /// `init`
 pub fn init(here: &Path, args: &args::Init) -> Outcome {
     let folder = here.join(&args.folder);
-    let name = args.name.clone().or_else(|| folder.canonicalize().unwrap_or(folder.clone()).file_name().map(|n| n.to_string_lossy().into_owned())).unwrap_or_default();
+    let name = args
+        .name
+        .clone()
+        .or_else(|| folder.canonicalize().unwrap_or(folder.clone()).file_name().map(|n| n.to_string_lossy().into_owned()))
+        .unwrap_or_default();
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
     let name = if name.trim_matches('-').is_empty() { "project" } else { name.trim_matches('-') };
     let files = [(crate::files::PROJECT_FILE, PROJECT.replace("NAME", name)), ("workflows/hello.yaml", WORKFLOW.to_owned())];
     if let Some((file, _)) = files.iter().find(|(f, _)| folder.join(f).exists()) {
-        return Err(Failure::new(Exit::Error, format!("{} is there already; nothing was written", folder.join(file).display())).hint("see what it would run with `oppen plan`"));
+        return Err(Failure::new(Exit::Error, format!("{} is there already; nothing was written", folder.join(file).display()))
+            .hint("see what it would run with `oppen plan`"));
     }
     std::fs::create_dir_all(folder.join("workflows"))?;
     for (file, text) in &files {
@@ -88,7 +93,9 @@ pub fn lock(here: &Path, args: &args::Lock) -> Outcome {
     let holder = store.holder()?;
     match &args.command {
         LockCommand::List(listing) => output::write(&listing.output.output, |form| match (form, &holder) {
-            (Form::Json, _) => output::json(&json!({"format_version": 1, "holder": holder.as_ref().map(|(h, _)| h), "renewed": holder.as_ref().map(|(_, t)| t.to_string()), "dead": holder.as_ref().map(|(h, _)| h.is_dead())})),
+            (Form::Json, _) => output::json(
+                &json!({"format_version": 1, "holder": holder.as_ref().map(|(h, _)| h), "renewed": holder.as_ref().map(|(_, t)| t.to_string()), "dead": holder.as_ref().map(|(h, _)| h.is_dead())}),
+            ),
             (Form::Text, None) => "Nobody holds the lock.\n".to_owned(),
             (Form::Text, Some((h, _))) if h.is_dead() => format!("{h}: this process is gone, the next apply takes over.\n"),
             (Form::Text, Some((h, renewed))) => format!("{h}, last sign of life {renewed}\n"),
@@ -135,7 +142,11 @@ pub fn schema(here: &Path, args: &args::Schema) -> Outcome {
             Some((_, text)) => output::print(text)?,
             None => {
                 let hint = crate::base::suggest::hint(name, names().collect::<Vec<_>>());
-                return Err(Failure { exit: Exit::Usage, message: format!("there is no schema `{}`", crate::base::text::escape(name)), hint });
+                return Err(Failure {
+                    exit: Exit::Usage,
+                    message: format!("there is no schema `{}`", crate::base::text::escape(name)),
+                    hint,
+                });
             }
         },
     }

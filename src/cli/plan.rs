@@ -24,7 +24,8 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
     let plan = session.plan(store.as_ref(), &state, &args.part, now)?;
     if let Some(address) = &args.explain {
         let text = plan_text::explain(&plan, address, now).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("the plan has no action for `{}`", crate::base::text::escape(address))).hint("it is as the files want, or there is no such run; see `oppen status`")
+            Failure::new(Exit::Usage, format!("the plan has no action for `{}`", crate::base::text::escape(address)))
+                .hint("it is as the files want, or there is no such run; see `oppen status`")
         })?;
         output::print(&text)?;
     } else {
@@ -88,7 +89,8 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
             json!({"rule": c.rule, "blocks": c.blocks, "subject": c.subject, "message": c.message, "hint": c.hint, "file": place.as_ref().map(|p| &p.0), "line": place.as_ref().map(|p| p.1)})
         })
         .collect();
-    let counts: serde_json::Map<String, Value> = crate::diff::Action::ALL.into_iter().map(|a| (a.word().to_owned(), plan.count(a).into())).collect();
+    let counts: serde_json::Map<String, Value> =
+        crate::diff::Action::ALL.into_iter().map(|a| (a.word().to_owned(), plan.count(a).into())).collect();
     json!({
         "format_version": plan.format_version, "plan_id": plan.plan_id, "lineage": plan.lineage, "serial": plan.serial, "backend": plan.backend,
         "digests": plan.digests, "runs": runs, "edges": plan.edges, "drift": plan.drift, "budgets": plan.budgets, "quotas": plan.quotas,
@@ -109,7 +111,10 @@ pub fn save(plan: &Plan, file: &Path) -> Result<(), Failure> {
 
 /// Reads a saved plan.
 pub fn read(file: &Path) -> Result<Plan, Failure> {
-    let wrong = |words: String| Failure::new(Exit::Stale, format!("{} is not a plan that this Oppen saved: {words}", file.display())).hint("plan again with `oppen plan --save FILE`");
+    let wrong = |words: String| {
+        Failure::new(Exit::Stale, format!("{} is not a plan that this Oppen saved: {words}", file.display()))
+            .hint("plan again with `oppen plan --save FILE`")
+    };
     let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
     let plan: Plan = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     if plan.format_version != crate::diff::plan::FORMAT_VERSION {

@@ -18,7 +18,10 @@ fn schema() -> Value {
     let maybe_text = json!({"type": ["string", "null"]});
     let count = json!({"type": "integer", "minimum": 0});
     let reason = object(&["key"], json!({"key": {"type": "string"}, "before": {"type": "string"}, "after": {"type": "string"}}));
-    let estimate = object(&["seconds", "cost", "basis"], json!({"seconds": {"type": ["number", "null"], "minimum": 0}, "cost": money, "worst": maybe_money, "basis": {"type": "string"}}));
+    let estimate = object(
+        &["seconds", "cost", "basis"],
+        json!({"seconds": {"type": ["number", "null"], "minimum": 0}, "cost": money, "worst": maybe_money, "basis": {"type": "string"}}),
+    );
     let run = object(
         &["address", "action", "origin", "reasons"],
         json!({
@@ -38,7 +41,22 @@ fn schema() -> Value {
     );
     let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let mut schema = object(
-        &["format_version", "plan_id", "lineage", "serial", "backend", "digests", "runs", "edges", "drift", "budgets", "quotas", "checks", "errored", "summary"],
+        &[
+            "format_version",
+            "plan_id",
+            "lineage",
+            "serial",
+            "backend",
+            "digests",
+            "runs",
+            "edges",
+            "drift",
+            "budgets",
+            "quotas",
+            "checks",
+            "errored",
+            "summary",
+        ],
         json!({
             "format_version": {"const": 1}, "plan_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "lineage": {"type": "string"}, "serial": count,
             "backend": {"enum": ["local", "kubernetes"]}, "digests": object(&["base", "state", "rates"], json!({"base": digest, "state": digest, "rates": digest})),

@@ -20,7 +20,9 @@ struct Group<'p> {
 #[must_use]
 pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> String {
     let mut out = String::new();
-    for (origin, heading) in [(Origin::Edit, "Changes in the files"), (Origin::Drift, "Not as it should be"), (Origin::Downstream, "Downstream of changes")] {
+    for (origin, heading) in
+        [(Origin::Edit, "Changes in the files"), (Origin::Drift, "Not as it should be"), (Origin::Downstream, "Downstream of changes")]
+    {
         let mine: Vec<&Planned> = plan.runs.iter().filter(|r| r.origin == origin).collect();
         if !mine.is_empty() {
             let _ = writeln!(out, "{}", paint(BOLD, heading));
@@ -34,7 +36,11 @@ pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> S
     write_pool(&mut out, plan, now);
     write_checks(&mut out, plan, sources);
     if !plan.templates.is_empty() {
-        let _ = writeln!(out, "{}", paint(DIM, &fit(&format!("Templates left out (their inputs are not set): {}", plan.templates.join(", ")), width())));
+        let _ = writeln!(
+            out,
+            "{}",
+            paint(DIM, &fit(&format!("Templates left out (their inputs are not set): {}", plan.templates.join(", ")), width()))
+        );
     }
     let _ = writeln!(out, "{}", summary(plan));
     out
@@ -45,7 +51,10 @@ fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
     let keys = |p: &Planned| p.reasons.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
     for run in runs {
         let last = all.last_mut().filter(|g| {
-            !expand && *g.job == *run.address.job() && g.action == run.action && g.runs.first().is_some_and(|f| Arc::ptr_eq(&f.reasons, &run.reasons) || keys(f) == keys(run))
+            !expand
+                && *g.job == *run.address.job()
+                && g.action == run.action
+                && g.runs.first().is_some_and(|f| Arc::ptr_eq(&f.reasons, &run.reasons) || keys(f) == keys(run))
         });
         match last {
             Some(group) => group.runs.push(run),
@@ -72,7 +81,11 @@ fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp)
     let many = group.runs.len() > 1;
     let mut name = if many || first.address.key().is_none() { group.job.to_string() } else { first.address.to_string() };
     if let Some((method, total)) = plan.groups.get(&group.job).filter(|_| many) {
-        let _ = if group.runs.len() == *total { write!(name, " ({method}, {total} runs)") } else { write!(name, " ({method}, {} of {total} runs)", group.runs.len()) };
+        let _ = if group.runs.len() == *total {
+            write!(name, " ({method}, {total} runs)")
+        } else {
+            write!(name, " ({method}, {} of {total} runs)", group.runs.len())
+        };
     }
     let room = width().saturating_sub(40).max(24);
     let line = format!("  {} {} {}", mark(group.action), pad(&fit(&escape(&name), room), room), pad(group.action.word(), 7));
@@ -127,7 +140,8 @@ fn write_money(out: &mut String, plan: &Plan) {
         let text = format!("Budget of {}: {sum}", escape(&line.scope));
         let _ = writeln!(out, "{}", if line.exceeded { paint(BAD, &text) } else { text });
     }
-    let unpriced: Vec<&Planned> = plan.runs.iter().filter(|r| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_none())).collect();
+    let unpriced: Vec<&Planned> =
+        plan.runs.iter().filter(|r| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_none())).collect();
     if let Some(first) = unpriced.first() {
         let why = first.estimate.as_ref().map(|e| e.basis.to_string()).unwrap_or_default();
         let runs = if unpriced.len() == 1 { "1 run".to_owned() } else { format!("{} runs", unpriced.len()) };
@@ -150,7 +164,8 @@ fn write_pool(out: &mut String, plan: &Plan, now: Timestamp) {
             None => waves.push((start, 1)),
         }
     }
-    let shown: Vec<String> = waves.iter().take(5).map(|(at, n)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) }).collect();
+    let shown: Vec<String> =
+        waves.iter().take(5).map(|(at, n)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) }).collect();
     let more = if waves.len() > 5 { format!(", {} more waves", waves.len() - 5) } else { String::new() };
     let limit = plan.quotas.max_concurrent;
     let end = plan.end.map(|e| format!("done at +{}, ", e.since(now))).unwrap_or_default();
@@ -170,7 +185,8 @@ fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
 /// The last line.
 #[must_use]
 pub fn summary(plan: &Plan) -> String {
-    let mut parts: Vec<String> = Action::ALL.into_iter().map(|a| (a, plan.count(a))).filter(|(_, n)| *n > 0).map(|(a, n)| format!("{n} to {}", a.word())).collect();
+    let mut parts: Vec<String> =
+        Action::ALL.into_iter().map(|a| (a, plan.count(a))).filter(|(_, n)| *n > 0).map(|(a, n)| format!("{n} to {}", a.word())).collect();
     if parts.is_empty() {
         let going = if plan.in_progress > 0 { format!(", {} of them in progress", plan.in_progress) } else { String::new() };
         let runs = if plan.unchanged == 1 { "1 run is".to_owned() } else { format!("{} runs are", plan.unchanged) };
@@ -222,7 +238,11 @@ pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
             let _ = writeln!(out, "  estimate {time}, {cost}{worst} ({})", estimate.basis);
         }
         if run.action.runs() {
-            let _ = writeln!(out, "  start    {}", run.start.map_or("not known".to_owned(), |s| if s <= now { "now".to_owned() } else { format!("+{}", s.since(now)) }));
+            let _ = writeln!(
+                out,
+                "  start    {}",
+                run.start.map_or("not known".to_owned(), |s| if s <= now { "now".to_owned() } else { format!("+{}", s.since(now)) })
+            );
         }
     }
     (!out.is_empty()).then_some(out)

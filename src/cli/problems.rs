@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity as Level, SourceCode, SourceSpan, SpanContents};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity as Level, SourceCode, SourceSpan,
+    SpanContents,
+};
 use serde_json::{Value, json};
 
 use super::output;
@@ -11,7 +14,7 @@ use crate::base::{Diagnostic, Diagnostics, Severity, SourceMap, Span};
 
 /// All problems, by place.
 #[must_use]
-pub fn sorted<'d>(diags: &'d Diagnostics) -> Vec<&'d Diagnostic> {
+pub fn sorted(diags: &Diagnostics) -> Vec<&Diagnostic> {
     let mut all: Vec<&Diagnostic> = diags.as_slice().iter().collect();
     all.sort_by_key(|d| d.span.map(|s| (s.file, s.start)));
     all
@@ -29,7 +32,11 @@ pub fn count(diags: &Diagnostics) -> String {
 /// For people.
 #[must_use]
 pub fn text(diags: &Diagnostics, sources: &SourceMap) -> String {
-    let theme = if output::unicode() { GraphicalTheme::unicode() } else { GraphicalTheme { characters: miette::ThemeCharacters::ascii(), ..GraphicalTheme::unicode() } };
+    let theme = if output::unicode() {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme { characters: miette::ThemeCharacters::ascii(), ..GraphicalTheme::unicode() }
+    };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(output::width()).with_links(false).with_context_lines(1);
     let mut out = String::new();
     for diagnostic in sorted(diags) {
@@ -52,7 +59,8 @@ pub fn values(diags: &Diagnostics, sources: &SourceMap) -> Vec<Value> {
     sorted(diags)
         .into_iter()
         .map(|d| {
-            let mut value = json!({"severity": if d.severity == Severity::Error { "error" } else { "warning" }, "code": d.code, "message": d.message});
+            let mut value =
+                json!({"severity": if d.severity == Severity::Error { "error" } else { "warning" }, "code": d.code, "message": d.message});
             if let (Some(span), Some(fields)) = (d.span, value.as_object_mut()) {
                 fields.extend(place(span).as_object().cloned().unwrap_or_default());
             }
@@ -135,7 +143,12 @@ impl miette::Diagnostic for Report<'_> {
         let span = self.diagnostic.span?;
         let at = |s: Span| SourceSpan::from((s.start as usize, (s.end.saturating_sub(s.start) as usize).max(1)));
         let main = LabeledSpan::new_primary_with_span(self.diagnostic.related.is_empty().then(|| "here".to_owned()), at(span));
-        let related = self.diagnostic.related.iter().filter(move |(s, _)| s.file == span.file).map(move |(s, w)| LabeledSpan::new_with_span(Some(w.clone()), at(*s)));
+        let related = self
+            .diagnostic
+            .related
+            .iter()
+            .filter(move |(s, _)| s.file == span.file)
+            .map(move |(s, w)| LabeledSpan::new_with_span(Some(w.clone()), at(*s)));
         Some(Box::new(std::iter::once(main).chain(related)))
     }
 }

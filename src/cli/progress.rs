@@ -56,7 +56,10 @@ impl Progress {
 impl View for Progress {
     fn events(&mut self, events: &[Event], state: &State, now: Timestamp) {
         for event in events {
-            if matches!(event, Event::Succeeded { .. } | Event::Failed { .. } | Event::Cancelled { .. } | Event::Skipped { .. } | Event::Reused { .. }) {
+            if matches!(
+                event,
+                Event::Succeeded { .. } | Event::Failed { .. } | Event::Cancelled { .. } | Event::Skipped { .. } | Event::Reused { .. }
+            ) {
                 self.ended.extend(event.address().cloned());
             }
             if self.json {
@@ -126,7 +129,9 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
         Event::Failed { address, .. } => (style::paint(style::BAD, "x"), format!("failed: {}", failure(state.runs.get(address)?))),
         Event::Cancelled { .. } => (style::paint(style::BAD, "x"), "cancelled".to_owned()),
         Event::Skipped { because, .. } => (style::paint(style::CHANGE, "-"), format!("skipped: {because} did not succeed")),
-        Event::RetryScheduled { address, not_before } => (style::paint(style::CHANGE, "~"), format!("{}; tries again in {}", failure(state.runs.get(address)?), not_before.since(now))),
+        Event::RetryScheduled { address, not_before } => {
+            (style::paint(style::CHANGE, "~"), format!("{}; tries again in {}", failure(state.runs.get(address)?), not_before.since(now)))
+        }
         Event::Noticed { anomaly, .. } => (style::paint(style::CHANGE, "!"), anomaly_text(anomaly)),
         Event::Forgotten { .. } => (style::paint(style::DIM, "-"), "left the state".to_owned()),
         _ => return None,
@@ -137,7 +142,8 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
 
 /// `succeeded in 2s, val_loss 0.31`.
 fn succeeded(record: &RunRecord) -> String {
-    let took = record.attempts.last().and_then(|a| a.started_at.zip(a.ended_at)).map(|(s, e)| format!(" in {}", e.since(s))).unwrap_or_default();
+    let took =
+        record.attempts.last().and_then(|a| a.started_at.zip(a.ended_at)).map(|(s, e)| format!(" in {}", e.since(s))).unwrap_or_default();
     format!("succeeded{took}{}", metrics(record, 2).map(|m| format!(", {m}")).unwrap_or_default())
 }
 

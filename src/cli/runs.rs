@@ -51,10 +51,17 @@ pub fn logs(here: &Path, args: &args::Logs) -> Outcome {
     let mut rest = Vec::new();
     loop {
         // The state is read before the file: what an ended attempt wrote is all there by then.
-        let over = store.load()?.runs.get(&attempt.address).is_none_or(|r| r.generation != attempt.generation || r.live_attempt().is_none_or(|a| a.number != number));
+        let over = store
+            .load()?
+            .runs
+            .get(&attempt.address)
+            .is_none_or(|r| r.generation != attempt.generation || r.live_attempt().is_none_or(|a| a.number != number));
         file.read_to_end(&mut rest)?;
         let complete = if over || !args.follow { rest.len() } else { rest.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1) };
-        let text: String = String::from_utf8_lossy(rest.get(..complete).unwrap_or_default()).lines().map(|l| format!("{}\n", escape_line(l.trim_end_matches('\r')))).collect();
+        let text: String = String::from_utf8_lossy(rest.get(..complete).unwrap_or_default())
+            .lines()
+            .map(|l| format!("{}\n", escape_line(l.trim_end_matches('\r'))))
+            .collect();
         output::print(&text)?;
         rest.drain(..complete);
         if over || !args.follow {
@@ -75,7 +82,11 @@ pub fn explain(here: &Path, args: &args::Explain) -> Outcome {
     let known = Address::parse(&args.address).ok().and_then(|a| state.runs.get(&a).cloned());
     if known.is_none() && planned.is_none() {
         let addresses = state.runs.keys().map(|a| a.as_str()).chain(session.desired.runs.iter().map(|r| r.address.as_str()));
-        return Err(Failure { exit: Exit::Error, message: format!("no run `{}`", escape(&args.address)), hint: suggest::hint(&args.address, addresses) });
+        return Err(Failure {
+            exit: Exit::Error,
+            message: format!("no run `{}`", escape(&args.address)),
+            hint: suggest::hint(&args.address, addresses),
+        });
     }
     let engine = Engine::new(state, session.limits.clone());
     output::write(&args.files.output.output, |form| match form {
@@ -107,7 +118,14 @@ fn record_text(record: &RunRecord, engine: &Engine) -> String {
     if let Some(wait) = engine.why(&spec.address) {
         line("waits", wait.to_string());
     }
-    let command: Vec<String> = spec.command.argv.iter().map(|a| match a { crate::record::Arg::Text(t) | crate::record::Arg::Late(t) => t.to_string() }).collect();
+    let command: Vec<String> = spec
+        .command
+        .argv
+        .iter()
+        .map(|a| match a {
+            crate::record::Arg::Text(t) | crate::record::Arg::Late(t) => t.to_string(),
+        })
+        .collect();
     line("run", command.join(" "));
     if !spec.params.is_empty() {
         line("params", spec.params.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "));
@@ -149,7 +167,8 @@ pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
     let wanted = |r: &&RunRecord| if retry { r.status.is_terminal() && r.status != RunStatus::Succeeded } else { !r.status.is_terminal() };
     let addresses: Vec<Address> = matching(&state, &args.select)?.into_iter().filter(wanted).map(|r| r.spec.address.clone()).collect();
     if addresses.is_empty() {
-        let words = if retry { "none of these runs failed, was cancelled or was skipped" } else { "none of these runs is waiting or running" };
+        let words =
+            if retry { "none of these runs failed, was cancelled or was skipped" } else { "none of these runs is waiting or running" };
         output::print(&format!("Nothing to do: {words}.\n"))?;
         return Ok(Exit::Done);
     }
@@ -183,7 +202,17 @@ fn drive(place: &Place, store: &mut Store, lock: &crate::store::Lock, mut inputs
         inputs.insert(0, Input::Launching(false));
     }
     let settings = Settings { forever: false, until_quiet: !launch, patience: Duration::from_secs(30) };
-    let end = Drive { store, lock, engine: &mut engine, backend: &mut *backend, control: &control, view: &mut view, clock: Clock::start(), settings }.run(inputs);
+    let end = Drive {
+        store,
+        lock,
+        engine: &mut engine,
+        backend: &mut *backend,
+        control: &control,
+        view: &mut view,
+        clock: Clock::start(),
+        settings,
+    }
+    .run(inputs);
     view.finish();
     match end {
         Ok(End::Interrupted) => Ok(Exit::Interrupted),
@@ -214,7 +243,10 @@ fn destroy_locked(place: &Place, store: &mut Store, lock: &crate::store::Lock, a
         return Ok(Exit::Done);
     }
     let live = runs.iter().filter(|r| r.status.is_live()).count();
-    output::print(&format!("{} runs leave the state, {live} of them are ended; their logs and objects in the backend are removed.\nOutputs in the project and the history stay.\n", runs.len()))?;
+    output::print(&format!(
+        "{} runs leave the state, {live} of them are ended; their logs and objects in the backend are removed.\nOutputs in the project and the history stay.\n",
+        runs.len()
+    ))?;
     if !args.yes {
         use std::io::IsTerminal as _;
         if !std::io::stdin().is_terminal() {
@@ -226,10 +258,18 @@ fn destroy_locked(place: &Place, store: &mut Store, lock: &crate::store::Lock, a
     }
     let attempts: Vec<AttemptId> = runs
         .iter()
-        .flat_map(|r| (1..=r.generation).flat_map(|generation| {
-            let most = if generation == r.generation { r.attempts.len() } else { usize::try_from(r.spec.job.retry.attempts_max()).unwrap_or(1).min(32) };
-            (1..=u32::try_from(most).unwrap_or(1)).map(move |number| (generation, number))
-        }).map(|(generation, number)| AttemptId { address: r.spec.address.clone(), generation, number }))
+        .flat_map(|r| {
+            (1..=r.generation)
+                .flat_map(|generation| {
+                    let most = if generation == r.generation {
+                        r.attempts.len()
+                    } else {
+                        usize::try_from(r.spec.job.retry.attempts_max()).unwrap_or(1).min(32)
+                    };
+                    (1..=u32::try_from(most).unwrap_or(1)).map(move |number| (generation, number))
+                })
+                .map(|(generation, number)| AttemptId { address: r.spec.address.clone(), generation, number })
+        })
         .collect();
     let me = &lock.holder;
     let input = Input::Forget { addresses: runs.iter().map(|r| r.spec.address.clone()).collect(), by: format!("{}@{}", me.user, me.host) };

@@ -69,7 +69,8 @@ impl Place {
     /// The state, when there is one.
     pub fn store(&self) -> Result<Store, Failure> {
         Store::open_existing(&self.state_folder())?.ok_or_else(|| {
-            Failure::new(Exit::Error, format!("there is no state in {}", self.loaded.root.display())).hint("nothing was applied here yet: run `oppen apply`")
+            Failure::new(Exit::Error, format!("there is no state in {}", self.loaded.root.display()))
+                .hint("nothing was applied here yet: run `oppen apply`")
         })
     }
 }
@@ -81,7 +82,10 @@ impl Session {
         let mut diags = Diagnostics::default();
         let loaded = files::load(here, paths, &mut diags);
         if loaded.workflows.is_empty() && diags.is_empty() {
-            diags.push(Diagnostic::error("no-workflows", None, "there are no workflows to plan").hint("name a file, put workflows into workflows/, or run `oppen init`"));
+            diags.push(
+                Diagnostic::error("no-workflows", None, "there are no workflows to plan")
+                    .hint("name a file, put workflows into workflows/, or run `oppen init`"),
+            );
         }
         Self::expand(loaded, set, backend, diags)
     }
@@ -95,7 +99,10 @@ impl Session {
             *explicit = false;
         }
         if loaded.workflows.is_empty() && loaded.project.is_none() && diags.is_empty() {
-            diags.push(Diagnostic::error("no-documents", None, "there is nothing to check").hint("name a file, put workflows into workflows/, or run `oppen init`"));
+            diags.push(
+                Diagnostic::error("no-documents", None, "there is nothing to check")
+                    .hint("name a file, put workflows into workflows/, or run `oppen init`"),
+            );
         }
         Self::expand(loaded, &args.set, args.backend, diags)
     }
@@ -106,7 +113,13 @@ impl Session {
         let limits = limits_of(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();
-        let request = expand::Request { project: loaded.project.as_ref(), roots: &roots, library: &loaded.library, set: &set, sources: &loaded.sources };
+        let request = expand::Request {
+            project: loaded.project.as_ref(),
+            roots: &roots,
+            library: &loaded.library,
+            set: &set,
+            sources: &loaded.sources,
+        };
         let mut digests = Digests::new(&loaded.root);
         let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
         let templates = std::mem::take(&mut expanded.templates);
@@ -196,7 +209,8 @@ impl Session {
 
 /// Reads selectors.
 pub fn selection(part: &Part) -> Result<select::Selection, Failure> {
-    let selectors = part.select.iter().map(|s| select::Selector::parse(s).map_err(|e| Failure::new(Exit::Usage, e))).collect::<Result<_, _>>()?;
+    let selectors =
+        part.select.iter().map(|s| select::Selector::parse(s).map_err(|e| Failure::new(Exit::Usage, e))).collect::<Result<_, _>>()?;
     Ok(select::Selection { selectors, targets: part.target.clone() })
 }
 
@@ -207,7 +221,10 @@ fn backend_of(loaded: &Loaded, asked: Option<BackendKind>, diags: &mut Diagnosti
         Some(("kubernetes", _)) => BackendKind::Kubernetes,
         Some((other, span)) => {
             let hint = suggest::hint(other, ["local", "kubernetes"]);
-            diags.push(Diagnostic::error("unknown-backend", span, format!("unknown backend `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error("unknown-backend", span, format!("unknown backend `{}`", crate::base::text::escape(other)))
+                    .maybe_hint(hint),
+            );
             BackendKind::Local
         }
     };
@@ -226,7 +243,8 @@ fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
 fn machine() -> Quotas {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    let total =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     Quotas { gpu: Some(gpus()), cpu_millis: Some(cores.saturating_mul(1000)), memory_bytes: total.map(|kib| kib.saturating_mul(1024)) }
 }
 

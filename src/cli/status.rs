@@ -22,7 +22,8 @@ use crate::record::{RunRecord, RunStatus, State};
 /// The runs that match; all without selectors.
 pub fn matching<'s>(state: &'s State, select: &[String]) -> Result<Vec<&'s RunRecord>, Failure> {
     let selectors = select.iter().map(|s| Selector::parse(s).map_err(|e| Failure::new(Exit::Usage, e))).collect::<Result<Vec<_>, _>>()?;
-    let mut runs: Vec<&RunRecord> = state.runs.values().filter(|r| selectors.is_empty() || selectors.iter().any(|s| s.matches_record(r))).collect();
+    let mut runs: Vec<&RunRecord> =
+        state.runs.values().filter(|r| selectors.is_empty() || selectors.iter().any(|s| s.matches_record(r))).collect();
     runs.sort_by_key(|r| r.seq);
     if runs.is_empty() && !selectors.is_empty() {
         let known = state.runs.keys().map(|a| a.as_str());
@@ -43,7 +44,9 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
     output::write(&args.output.output, |form| match form {
         Form::Json => {
             let runs: Vec<Value> = runs.iter().map(|r| run_json(r, &place.rates, now)).collect();
-            output::json(&json!({"format_version": 1, "lineage": store.lineage(), "serial": store.serial().unwrap_or(0), "runs": runs, "holder": holder.as_ref().map(|h| &h.0)}))
+            output::json(
+                &json!({"format_version": 1, "lineage": store.lineage(), "serial": store.serial().unwrap_or(0), "runs": runs, "holder": holder.as_ref().map(|h| &h.0)}),
+            )
         }
         Form::Text => {
             let mut text = table(&runs, args.expand || !args.select.is_empty(), now);
@@ -116,7 +119,12 @@ fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
 }
 
 fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
-    let took = run.attempts.last().and_then(|a| a.started_at.map(|s| a.ended_at.unwrap_or(now).since(s))).map(|t| t.to_string()).unwrap_or_default();
+    let took = run
+        .attempts
+        .last()
+        .and_then(|a| a.started_at.map(|s| a.ended_at.unwrap_or(now).since(s)))
+        .map(|t| t.to_string())
+        .unwrap_or_default();
     let words = match run.status {
         RunStatus::Failed => failure(run),
         RunStatus::Skipped => run.because.as_ref().map(|b| format!("because of {b}")).unwrap_or_default(),
@@ -131,7 +139,16 @@ fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
 
 fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
     let mut parts: Vec<String> = Vec::new();
-    for status in [RunStatus::Succeeded, RunStatus::Running, RunStatus::Launching, RunStatus::Stopping, RunStatus::Pending, RunStatus::Failed, RunStatus::Cancelled, RunStatus::Skipped] {
+    for status in [
+        RunStatus::Succeeded,
+        RunStatus::Running,
+        RunStatus::Launching,
+        RunStatus::Stopping,
+        RunStatus::Pending,
+        RunStatus::Failed,
+        RunStatus::Cancelled,
+        RunStatus::Skipped,
+    ] {
         let n = group.iter().filter(|r| r.status == status).count();
         if n > 0 {
             parts.push(format!("{n} {}", status.word()));
@@ -154,20 +171,32 @@ pub fn queue(here: &Path, args: &args::Listing) -> Outcome {
     let engine = Engine::new(state, place.limits.clone());
     let mut waiting: Vec<&RunRecord> = engine.line();
     let in_line: Vec<_> = waiting.iter().map(|r| r.spec.address.clone()).collect();
-    let mut others: Vec<&RunRecord> = engine.state().runs.values().filter(|r| r.status == RunStatus::Pending && !in_line.contains(&r.spec.address)).collect();
+    let mut others: Vec<&RunRecord> =
+        engine.state().runs.values().filter(|r| r.status == RunStatus::Pending && !in_line.contains(&r.spec.address)).collect();
     others.sort_by_key(|r| (std::cmp::Reverse(r.spec.job.priority.weight), r.seq));
     waiting.extend(others);
     let live = engine.state().runs.values().filter(|r| r.status.is_live()).count();
     let why = |r: &RunRecord| engine.why(&r.spec.address).map(|w| w.to_string()).unwrap_or_default();
     output::write(&args.output.output, |form| match form {
         Form::Json => {
-            let list: Vec<Value> = waiting.iter().enumerate().map(|(i, r)| json!({"place": i + 1, "address": r.spec.address, "priority": r.spec.job.priority.class, "waits": why(r)})).collect();
+            let list: Vec<Value> = waiting
+                .iter()
+                .enumerate()
+                .map(|(i, r)| json!({"place": i + 1, "address": r.spec.address, "priority": r.spec.job.priority.class, "waits": why(r)}))
+                .collect();
             output::json(&json!({"format_version": 1, "running": live, "max_concurrent": place.limits.max_concurrent, "waiting": list}))
         }
         Form::Text => {
             let mut out = String::new();
             for (i, run) in waiting.iter().enumerate().take(200) {
-                let _ = writeln!(out, "{:>4}  {} {} {}", i + 1, pad(&fit(&escape(run.spec.address.as_str()), 30), 30), pad(&run.spec.job.priority.class, 10), fit(&why(run), width().saturating_sub(48)));
+                let _ = writeln!(
+                    out,
+                    "{:>4}  {} {} {}",
+                    i + 1,
+                    pad(&fit(&escape(run.spec.address.as_str()), 30), 30),
+                    pad(&run.spec.job.priority.class, 10),
+                    fit(&why(run), width().saturating_sub(48))
+                );
             }
             let _ = writeln!(out, "{live} running (at most {}), {} waiting.", place.limits.max_concurrent, waiting.len());
             out
@@ -181,16 +210,26 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
     let entries = Place::find(here, None)?.store()?.history(args.address.as_deref(), args.limit)?;
     output::write(&args.output.output, |form| match form {
         Form::Json => {
-            let list: Vec<Value> = entries.iter().map(|e| json!({"seq": e.seq, "time": e.at.to_string(), "address": e.address, "event": e.body})).collect();
+            let list: Vec<Value> =
+                entries.iter().map(|e| json!({"seq": e.seq, "time": e.at.to_string(), "address": e.address, "event": e.body})).collect();
             output::json(&json!({"format_version": 1, "events": list}))
         }
         Form::Text => {
             let mut out = String::new();
             for e in &entries {
                 let word = e.body.get("event").and_then(Value::as_str).unwrap_or_default();
-                let detail = ["plan_id", "by", "cause", "because", "place", "from"].iter().filter_map(|k| e.body.get(*k).and_then(Value::as_str).map(|v| format!("{k} {v}"))).collect::<Vec<_>>().join(", ");
-                let outcome = e.body.get("outcome").map(|o| o.get("cause").and_then(Value::as_str).unwrap_or_default().to_owned()).unwrap_or_default();
-                let line = format!("{:>6}  {}  {} {} {}{}", e.seq, e.at, pad(word, 16), e.address.as_deref().unwrap_or_default(), detail, outcome);
+                let detail = ["plan_id", "by", "cause", "because", "place", "from"]
+                    .iter()
+                    .filter_map(|k| e.body.get(*k).and_then(Value::as_str).map(|v| format!("{k} {v}")))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let outcome = e
+                    .body
+                    .get("outcome")
+                    .map(|o| o.get("cause").and_then(Value::as_str).unwrap_or_default().to_owned())
+                    .unwrap_or_default();
+                let line =
+                    format!("{:>6}  {}  {} {} {}{}", e.seq, e.at, pad(word, 16), e.address.as_deref().unwrap_or_default(), detail, outcome);
                 let _ = writeln!(out, "{}", fit(&escape(line.trim_end()), width()));
             }
             out

@@ -23,7 +23,8 @@ pub fn run(here: &Path, args: &Files) -> Outcome {
         })),
         Form::Text if diags.has_errors() => format!("{}{}\n", problems::text(diags, sources), problems::count(diags)),
         Form::Text => {
-            let left_out = if session.templates.is_empty() { String::new() } else { format!(" Templates: {}.", session.templates.join(", ")) };
+            let left_out =
+                if session.templates.is_empty() { String::new() } else { format!(" Templates: {}.", session.templates.join(", ")) };
             format!("{}Valid: {workflows} workflows, {jobs} jobs, {runs} runs.{left_out}\n", problems::text(diags, sources))
         }
     })?;

@@ -128,7 +128,17 @@ impl<'a> Differ<'a> {
     fn act(&mut self, spec: &Arc<RunSpec>, action: Action, origin: Origin, reasons: Arc<[Reason]>) {
         let address = spec.address.clone();
         self.changed += usize::from(action.runs());
-        self.actions.push(Planned { address, action, origin, reasons, spec: Some(Arc::clone(spec)), from: None, outputs: Vec::new(), estimate: None, start: None });
+        self.actions.push(Planned {
+            address,
+            action,
+            origin,
+            reasons,
+            spec: Some(Arc::clone(spec)),
+            from: None,
+            outputs: Vec::new(),
+            estimate: None,
+            start: None,
+        });
     }
 
     fn run(&mut self, spec: &Arc<RunSpec>) {
@@ -147,7 +157,9 @@ impl<'a> Differ<'a> {
     fn same(&mut self, spec: &Arc<RunSpec>, record: &'a RunRecord) {
         match record.status {
             RunStatus::Succeeded => self.succeeded(spec, record),
-            RunStatus::Failed | RunStatus::Cancelled | RunStatus::Skipped => self.act(spec, Action::Rerun, Origin::Drift, vec![last(record)].into()),
+            RunStatus::Failed | RunStatus::Cancelled | RunStatus::Skipped => {
+                self.act(spec, Action::Rerun, Origin::Drift, vec![last(record)].into())
+            }
             _ if record.cancel_requested => self.act(spec, Action::Rerun, Origin::Drift, vec![last(record)].into()),
             _ => {
                 let reasons = reasons::of_settings(&record.spec, spec);
@@ -167,7 +179,10 @@ impl<'a> Differ<'a> {
             self.kept.push(record);
             return;
         };
-        let reasons: Vec<Reason> = drift.iter().map(|d| Reason { key: format!("outputs.{}", d.path), before: Some("recorded".to_owned()), after: Some(d.what.clone()) }).collect();
+        let reasons: Vec<Reason> = drift
+            .iter()
+            .map(|d| Reason { key: format!("outputs.{}", d.path), before: Some("recorded".to_owned()), after: Some(d.what.clone()) })
+            .collect();
         if (self.request.restorable)(record) {
             self.reuse(spec, spec.address.clone(), record.outputs.clone(), reasons.into(), Origin::Drift);
         } else {
@@ -178,8 +193,16 @@ impl<'a> Differ<'a> {
     fn different(&mut self, spec: &Arc<RunSpec>, record: &'a RunRecord) {
         let mut reasons = reasons::of_result(&record.spec, spec);
         let mut origin = Origin::Edit;
-        let gone = record.spec.job.needs.iter().filter(|n| !spec.job.needs.contains(n)).map(|n| Reason { key: format!("needs.{n}"), before: Some("needed".to_owned()), after: None });
-        let added = spec.job.needs.iter().filter(|n| !record.spec.job.needs.contains(n)).map(|n| Reason { key: format!("needs.{n}"), before: None, after: Some("needed".to_owned()) });
+        let gone = record.spec.job.needs.iter().filter(|n| !spec.job.needs.contains(n)).map(|n| Reason {
+            key: format!("needs.{n}"),
+            before: Some("needed".to_owned()),
+            after: None,
+        });
+        let added = spec.job.needs.iter().filter(|n| !record.spec.job.needs.contains(n)).map(|n| Reason {
+            key: format!("needs.{n}"),
+            before: None,
+            after: Some("needed".to_owned()),
+        });
         let needs: Vec<Reason> = gone.chain(added).collect();
         if reasons.is_empty() && needs.is_empty() {
             origin = Origin::Downstream;

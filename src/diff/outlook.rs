@@ -79,8 +79,10 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
 
 /// Plays the queue forward over what runs and what the plan starts. Returns the end of it all.
 fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> Option<Timestamp> {
-    let jobs: FxHashMap<&str, u32> = request.desired.jobs.iter().enumerate().map(|(i, j)| (&*j.address, u32::try_from(i).unwrap_or(u32::MAX))).collect();
-    let mut needs: Vec<Vec<u32>> = request.desired.jobs.iter().map(|j| j.needs.iter().map(|(n, _)| u32::try_from(*n).unwrap_or(u32::MAX)).collect()).collect();
+    let jobs: FxHashMap<&str, u32> =
+        request.desired.jobs.iter().enumerate().map(|(i, j)| (&*j.address, u32::try_from(i).unwrap_or(u32::MAX))).collect();
+    let mut needs: Vec<Vec<u32>> =
+        request.desired.jobs.iter().map(|j| j.needs.iter().map(|(n, _)| u32::try_from(*n).unwrap_or(u32::MAX)).collect()).collect();
     // Runs that no file wants any more hold the pool until they end.
     let strangers = u32::try_from(needs.len()).unwrap_or(u32::MAX);
     needs.push(Vec::new());
@@ -90,7 +92,13 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> Option<Timestamp>
     for record in request.state.runs.values().filter(|r| !r.status.is_terminal() && !planned.contains(r.spec.address.as_str())) {
         let started = record.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at));
         let job = jobs.get(&*record.spec.job.job).copied().unwrap_or(strangers);
-        items.push(Item { seq: record.seq, demand: demands.of(&record.spec.job), length: record.spec.job.estimate.time, job, running_since: started });
+        items.push(Item {
+            seq: record.seq,
+            demand: demands.of(&record.spec.job),
+            length: record.spec.job.estimate.time,
+            job,
+            running_since: started,
+        });
     }
     let first = items.len();
     let mut index = Vec::new();
@@ -130,7 +138,8 @@ impl Demands {
 }
 
 fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
-    let starting: Vec<(&RunSpec, &Planned)> = actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_deref().map(|s| (s, a))).collect();
+    let starting: Vec<(&RunSpec, &Planned)> =
+        actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_deref().map(|s| (s, a))).collect();
     let specs: Vec<&RunSpec> = starting.iter().map(|(s, _)| *s).collect();
     let priced: Vec<(&RunSpec, &Estimate)> = starting.iter().filter_map(|(s, a)| a.estimate.as_deref().map(|e| (*s, e))).collect();
     let limits = request.project.and_then(|p| p.limits.as_ref());
@@ -150,7 +159,9 @@ fn budgets<'a>(request: &'a Request<'_>) -> Vec<Budget<'a>> {
         all.push(Budget { scope: format!("project {}", project.name.0.0), prefix: "", limit, on_exceed, span });
     }
     for workflow in &request.desired.workflows {
-        if let (Some((limit, on_exceed, span)), Some(job)) = (workflow.budget, request.desired.jobs.iter().find(|j| j.address.split('/').next() == Some(&*workflow.name))) {
+        if let (Some((limit, on_exceed, span)), Some(job)) =
+            (workflow.budget, request.desired.jobs.iter().find(|j| j.address.split('/').next() == Some(&*workflow.name)))
+        {
             let prefix = job.address.get(..=workflow.name.len()).unwrap_or_default();
             all.push(Budget { scope: format!("workflow {}", workflow.name), prefix, limit, on_exceed, span });
         }
@@ -199,7 +210,8 @@ fn edges(request: &Request<'_>, actions: &[Planned]) -> Vec<(Arc<str>, Arc<str>)
     let acting: FxHashSet<&str> = actions.iter().filter_map(|a| a.spec.as_ref()).map(|s| &*s.job.job).collect();
     let jobs = &request.desired.jobs;
     let to = jobs.iter().filter(|j| acting.contains(&*j.address));
-    to.flat_map(|j| j.needs.iter().filter_map(|(n, _)| jobs.get(*n)).map(move |n| (Arc::clone(&n.address), Arc::clone(&j.address)))).collect()
+    to.flat_map(|j| j.needs.iter().filter_map(|(n, _)| jobs.get(*n)).map(move |n| (Arc::clone(&n.address), Arc::clone(&j.address))))
+        .collect()
 }
 
 fn groups(request: &Request<'_>) -> BTreeMap<Arc<str>, (String, usize)> {

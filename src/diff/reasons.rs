@@ -122,7 +122,12 @@ pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
     d.compare("priority weight", Some(old.priority.weight.to_string()), Some(new.priority.weight.to_string()));
     d.compare("timeout", old.timeout.map(|t| t.to_string()), new.timeout.map(|t| t.to_string()));
     d.compare("grace", Some(old.grace.to_string()), Some(new.grace.to_string()));
-    let retry = |r: &crate::record::Retry| Some(format!("errors {}, interruptions {}, out_of_memory {}, bad_gpu {}, timeouts {}, backoff {}", r.errors, r.interruptions, r.out_of_memory, r.bad_gpu, r.timeouts, r.backoff));
+    let retry = |r: &crate::record::Retry| {
+        Some(format!(
+            "errors {}, interruptions {}, out_of_memory {}, bad_gpu {}, timeouts {}, backoff {}",
+            r.errors, r.interruptions, r.out_of_memory, r.bad_gpu, r.timeouts, r.backoff
+        ))
+    };
     d.compare("retry", retry(&old.retry), retry(&new.retry));
     d.compare("parallel", old.parallel.map(|n| n.to_string()), new.parallel.map(|n| n.to_string()));
     d.compare("resources.capacity", Some(format!("{:?}", old.resources.capacity)), Some(format!("{:?}", new.resources.capacity)));

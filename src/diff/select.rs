@@ -35,7 +35,8 @@ impl Selector {
             Some(("state", "changed")) => What::Changed(None),
             Some(("state", word)) if word.starts_with("changed.") => What::Changed(word.strip_prefix("changed.").map(str::to_owned)),
             Some(("state", word)) => {
-                let known = ["pending", "launching", "running", "stopping", "succeeded", "failed", "cancelled", "skipped", "new", "changed"];
+                let known =
+                    ["pending", "launching", "running", "stopping", "succeeded", "failed", "cancelled", "skipped", "new", "changed"];
                 if !known.contains(&word) {
                     let hint = crate::base::suggest::hint(word, known).unwrap_or_default();
                     return Err(format!("unknown state `{}`; {hint}", crate::base::text::escape(word)));
@@ -48,7 +49,12 @@ impl Selector {
                 let (name, value) = pair.split_once('=').ok_or("write `label:NAME=VALUE`")?;
                 What::Label(name.to_owned(), value.to_owned())
             }
-            Some((other, _)) => return Err(format!("unknown selector `{}:`; known are state:, priority:, team:, label: and addresses", crate::base::text::escape(other))),
+            Some((other, _)) => {
+                return Err(format!(
+                    "unknown selector `{}:`; known are state:, priority:, team:, label: and addresses",
+                    crate::base::text::escape(other)
+                ));
+            }
             None if body.is_empty() => return Err("an empty selector selects nothing".to_owned()),
             None => What::Glob(body.to_owned()),
         };
@@ -75,7 +81,9 @@ impl Selector {
             What::Status(word) if word == "new" => record.is_none(),
             What::Status(word) => record.is_some_and(|r| r.status.word() == word),
             What::Changed(None) => record.is_some() && action.spec.is_some(),
-            What::Changed(Some(key)) => action.reasons.iter().any(|r| r.key == *key || r.key.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'))),
+            What::Changed(Some(key)) => {
+                action.reasons.iter().any(|r| r.key == *key || r.key.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.')))
+            }
             What::Priority(class) => spec.is_some_and(|s| &*s.job.priority.class == class),
             What::Team(team) => spec.is_some_and(|s| s.job.team.as_ref() == Some(team)),
             What::Label(name, value) => spec.is_some_and(|s| s.job.labels.get(name) == Some(value)),
@@ -89,7 +97,9 @@ impl Selector {
 pub fn matches_address(glob: &str, address: &str) -> bool {
     let job = address.split('[').next().unwrap_or_default();
     let workflow = address.split('/').next().unwrap_or_default();
-    wildcard(glob.as_bytes(), address.as_bytes()) || wildcard(glob.as_bytes(), job.as_bytes()) || wildcard(glob.as_bytes(), workflow.as_bytes())
+    wildcard(glob.as_bytes(), address.as_bytes())
+        || wildcard(glob.as_bytes(), job.as_bytes())
+        || wildcard(glob.as_bytes(), workflow.as_bytes())
 }
 
 /// Linear matching with one place to go back to.
@@ -160,7 +170,8 @@ impl Selection {
                 jobs_up.extend(job.needs.iter().map(|(n, _)| *n));
             }
         }
-        let below = |job: &str, set: &FxHashSet<usize>| desired.jobs.iter().position(|j| *j.address == *job).is_some_and(|i| set.contains(&i));
+        let below =
+            |job: &str, set: &FxHashSet<usize>| desired.jobs.iter().position(|j| *j.address == *job).is_some_and(|i| set.contains(&i));
         let mut direct = direct.into_iter();
         actions.retain(|a| {
             let wanted = direct.next().unwrap_or(false);

@@ -115,7 +115,15 @@ impl Drive<'_> {
     pub fn run(&mut self, first: Vec<Input>) -> Result<End, DriveError> {
         let (out, observations) = unbounded();
         self.backend.start(&self.engine.live(), out).map_err(DriveError::Backend)?;
-        let mut turn = Turn { interrupts: 0, wake: None, renewed: Instant::now(), polled: Instant::now(), unreachable: None, leave: false, answered: Vec::new() };
+        let mut turn = Turn {
+            interrupts: 0,
+            wake: None,
+            renewed: Instant::now(),
+            polled: Instant::now(),
+            unreachable: None,
+            leave: false,
+            answered: Vec::new(),
+        };
         let mut inputs = first;
         inputs.push(Input::Tick);
         loop {
@@ -179,7 +187,9 @@ impl Drive<'_> {
                 self.view.notice(&format!("the backend is out of reach ({detail}); nothing new is launched"));
                 turn.unreachable = Some((Instant::now(), detail.clone()));
             }
-            Input::Observed(Observation::Reachable) if turn.unreachable.take().is_some() => self.view.notice("the backend can be reached again"),
+            Input::Observed(Observation::Reachable) if turn.unreachable.take().is_some() => {
+                self.view.notice("the backend can be reached again")
+            }
             _ => {}
         }
     }

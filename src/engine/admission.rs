@@ -60,7 +60,10 @@ impl Engine {
         let Some(record) = self.state.runs.get(address) else { return };
         let (status, needs) = (record.status, record.spec.job.needs.clone());
         let Some(id) = self.index.id(address) else { return };
-        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq)) else { return };
+        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq))
+        else {
+            return;
+        };
         let entry = self.index.job(&job);
         if entry.members.remove(&id) {
             entry.succeeded = entry.succeeded.saturating_sub(usize::from(status == RunStatus::Succeeded));
@@ -92,8 +95,12 @@ impl Engine {
         let success = matches!(event, Event::Succeeded { .. });
         let Some(id) = self.index.id(address) else { return };
         let Some(record) = self.state.runs.get(address).filter(|r| !r.status.is_terminal()) else { return };
-        let (live, needs, next, withdrawn) = (record.status.is_live(), record.spec.job.needs.clone(), record.next.clone(), record.withdrawn);
-        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq)) else { return };
+        let (live, needs, next, withdrawn) =
+            (record.status.is_live(), record.spec.job.needs.clone(), record.next.clone(), record.withdrawn);
+        let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq))
+        else {
+            return;
+        };
         match place {
             Place::Line => self.pool.withdraw(id, seq, &demand),
             Place::Held => self.pool.release(&demand),
@@ -246,7 +253,9 @@ impl Engine {
 
     /// The backoff of a retry is over.
     fn back_in_line(&mut self, id: u32) {
-        if let Some((seq, demand)) = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0).map(|e| (e.seq, Arc::clone(&e.demand))) {
+        if let Some((seq, demand)) =
+            self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0).map(|e| (e.seq, Arc::clone(&e.demand)))
+        {
             self.pool.enqueue(id, seq, &demand);
             self.place(id, Place::Line);
         }

@@ -20,7 +20,9 @@ impl Engine {
         match observation {
             Observation::Exists { attempt } => self.seen(&attempt, now),
             Observation::Started { attempt, at, place } => self.started(attempt, at, place, now),
-            Observation::Ended { attempt, started, at, outcome, outputs } => self.ended(&attempt, End { started, at, outcome, outputs }, now),
+            Observation::Ended { attempt, started, at, outcome, outputs } => {
+                self.ended(&attempt, End { started, at, outcome, outputs }, now)
+            }
             Observation::Absent { attempt } => self.absent(attempt, now),
             Observation::SubmitUnknown { attempt, detail } => {
                 if self.phase(&attempt).is_some() {
@@ -30,7 +32,11 @@ impl Engine {
             Observation::Refused { attempt, detail } => {
                 // A refusal of something that runs is a report about somebody else's object.
                 if self.phase(&attempt) != Some(AttemptPhase::Running) {
-                    self.ended(&attempt, End { started: None, at: now, outcome: Outcome::new(Cause::Refused, None, detail), outputs: Vec::new() }, now);
+                    self.ended(
+                        &attempt,
+                        End { started: None, at: now, outcome: Outcome::new(Cause::Refused, None, detail), outputs: Vec::new() },
+                        now,
+                    );
                 }
             }
             Observation::Metrics { attempt, points } => {
@@ -128,12 +134,24 @@ impl Engine {
                         self.rearm(&attempt.address, now);
                         self.command(Command::Submit(Box::new(launch)));
                     }
-                    Some(Err(words)) => self.ended(&attempt, End { started: None, at, outcome: Outcome::new(Cause::Error, None, words), outputs: Vec::new() }, now),
+                    Some(Err(words)) => self.ended(
+                        &attempt,
+                        End { started: None, at, outcome: Outcome::new(Cause::Error, None, words), outputs: Vec::new() },
+                        now,
+                    ),
                     None => {}
                 }
             }
-            AttemptPhase::Stopping => self.ended(&attempt, End { started: None, at, outcome: nobody(Cause::Cancelled, "it was gone before it was stopped"), outputs: Vec::new() }, now),
-            AttemptPhase::Running => self.ended(&attempt, End { started: None, at, outcome: nobody(Cause::Lost, "the backend no longer knows it"), outputs: Vec::new() }, now),
+            AttemptPhase::Stopping => self.ended(
+                &attempt,
+                End { started: None, at, outcome: nobody(Cause::Cancelled, "it was gone before it was stopped"), outputs: Vec::new() },
+                now,
+            ),
+            AttemptPhase::Running => self.ended(
+                &attempt,
+                End { started: None, at, outcome: nobody(Cause::Lost, "the backend no longer knows it"), outputs: Vec::new() },
+                now,
+            ),
             AttemptPhase::Ended => {}
         }
     }

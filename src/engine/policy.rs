@@ -20,7 +20,7 @@ pub enum Next {
 #[must_use]
 pub fn after(record: &RunRecord) -> Next {
     let causes = || record.attempts.iter().filter_map(|a| a.outcome.as_ref()).map(|o| o.cause);
-    let Some(last) = causes().last() else { return Next::Fail(Cause::Lost) };
+    let Some(last) = causes().next_back() else { return Next::Fail(Cause::Lost) };
     let retry = &record.spec.job.retry;
     let allowed = match last {
         // Who asked to end a run does not get a result, even if it was quicker.

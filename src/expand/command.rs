@@ -92,7 +92,9 @@ fn script(text: &Arc<str>, span: Span, cx: Compile<'_>, diags: &mut Diagnostics)
             Some(name) => format!("use the variable instead: \"$OPPEN_PARAM_{}\"", variable_name(name)),
             None => format!("set it under `env`, as `NAME: \"{{{{ {inner} }}}}\"`, and write \"$NAME\""),
         };
-        diags.push(Diagnostic::error("unsafe-value", at, format!("a value in {} cannot be kept apart from the script", problem.place)).hint(hint));
+        diags.push(
+            Diagnostic::error("unsafe-value", at, format!("a value in {} cannot be kept apart from the script", problem.place)).hint(hint),
+        );
     }
     let vars = vars.into_iter().collect::<Option<Vec<_>>>().filter(|_| problems.is_empty())?;
     let constant = |text: &str| Template::literal(text, span);

@@ -79,10 +79,19 @@ impl Dimension {
             Some(w) => w.as_array().map(|w| w.iter().filter_map(Value::as_f64).collect()).unwrap_or_default(),
         };
         if weights.len() != list.len() || weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
-            return Err(problem("`weights` must be as many numbers from 0 up as there are `values`, and not all 0", "write `weights: [3, 1]`"));
+            return Err(problem(
+                "`weights` must be as many numbers from 0 up as there are `values`, and not all 0",
+                "write `weights: [3, 1]`",
+            ));
         }
         let total: f64 = weights.iter().sum();
-        let cumulated = weights.iter().scan(0.0, |sum, w| { *sum += w / total; Some(*sum) }).collect();
+        let cumulated = weights
+            .iter()
+            .scan(0.0, |sum, w| {
+                *sum += w / total;
+                Some(*sum)
+            })
+            .collect();
         Ok(Self::Choice(list.clone(), cumulated))
     }
 
@@ -90,7 +99,15 @@ impl Dimension {
         let (min, max) = (bound(&raw.min, "min")?, bound(&raw.max, "max")?);
         let log = distribution == "log_uniform";
         ordered(min, max, log)?;
-        let step = raw.step.as_ref().map(|s| s.as_f64().filter(|s| *s > 0.0 && s.is_finite()).ok_or_else(|| problem("`step` must be a number above 0", "write `step: 0.1`"))).transpose()?;
+        let step = raw
+            .step
+            .as_ref()
+            .map(|s| {
+                s.as_f64()
+                    .filter(|s| *s > 0.0 && s.is_finite())
+                    .ok_or_else(|| problem("`step` must be a number above 0", "write `step: 0.1`"))
+            })
+            .transpose()?;
         if distribution == "quantized_uniform" && step.is_none() {
             return Err(problem("`quantized_uniform` needs `step`", "write `step: 0.1`"));
         }
@@ -102,12 +119,16 @@ impl Dimension {
 
     fn int(raw: &Raw<'_>, log: bool) -> Result<Self, Problem> {
         let int = |v: &Option<Value>, name: &str| {
-            v.as_ref().and_then(Value::as_i64).ok_or_else(|| problem(format!("`{name}` must be a whole number"), format!("write `{name}: 1`, or use `uniform`")))
+            v.as_ref()
+                .and_then(Value::as_i64)
+                .ok_or_else(|| problem(format!("`{name}` must be a whole number"), format!("write `{name}: 1`, or use `uniform`")))
         };
         let (min, max) = (int(&raw.min, "min")?, int(&raw.max, "max")?);
         #[expect(clippy::cast_precision_loss, reason = "only compared")]
         ordered(min as f64, max as f64, log)?;
-        let step = raw.step.as_ref().map_or(Ok(1), |s| s.as_i64().filter(|s| *s > 0).ok_or_else(|| problem("`step` must be a whole number above 0", "write `step: 1`")))?;
+        let step = raw.step.as_ref().map_or(Ok(1), |s| {
+            s.as_i64().filter(|s| *s > 0).ok_or_else(|| problem("`step` must be a whole number above 0", "write `step: 1`"))
+        })?;
         Ok(Self::Int { min, max, log, step })
     }
 
@@ -125,7 +146,9 @@ impl Dimension {
     pub fn cardinality(&self) -> Option<u128> {
         match self {
             Self::Choice(values, _) => Some(values.len() as u128),
-            Self::Int { min, max, step, .. } => Some(u128::try_from((i128::from(*max) - i128::from(*min)) / i128::from(*step)).unwrap_or(0) + 1),
+            Self::Int { min, max, step, .. } => {
+                Some(u128::try_from((i128::from(*max) - i128::from(*min)) / i128::from(*step)).unwrap_or(0) + 1)
+            }
             Self::Float { min, max, step: Some(step), .. } => Some(((max - min) / step + 1e-9).floor() as u128 + 1),
             Self::Float { min, max, .. } if min == max => Some(1),
             Self::Float { .. } | Self::Normal { .. } => None,
@@ -150,7 +173,12 @@ impl Dimension {
     }
 
     /// Draws one value.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the dimension's own bounds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded by the dimension's own bounds"
+    )]
     pub fn draw(&self, bits: &mut Bits) -> Value {
         let u = bits.unit();
         match self {
@@ -189,7 +217,10 @@ fn clean(x: f64) -> f64 {
 fn bound(value: &Option<Value>, name: &str) -> Result<f64, Problem> {
     match value.as_ref().map(|v| (v, v.as_f64())) {
         Some((_, Some(x))) if x.is_finite() => Ok(x),
-        Some((v, _)) => Err(problem(format!("`{name}` must be a finite number, not `{}`", crate::base::text::escape(&v.to_string())), format!("write `{name}: 0.1`"))),
+        Some((v, _)) => Err(problem(
+            format!("`{name}` must be a finite number, not `{}`", crate::base::text::escape(&v.to_string())),
+            format!("write `{name}: 0.1`"),
+        )),
         None => Err(problem(format!("the parameter needs `{name}`"), "give `values`, `value`, or `min` and `max`".to_owned())),
     }
 }
@@ -199,7 +230,11 @@ fn ordered(min: f64, max: f64, log: bool) -> Result<(), Problem> {
         return Err(problem(format!("`min` ({min}) is above `max` ({max})"), "swap them"));
     }
     if log && min <= 0.0 {
-        let hint = if max <= 0.0 { "bounds are values, never exponents: write `min: 1e-5` for ten to the minus five" } else { "a logarithmic range begins above 0" };
+        let hint = if max <= 0.0 {
+            "bounds are values, never exponents: write `min: 1e-5` for ten to the minus five"
+        } else {
+            "a logarithmic range begins above 0"
+        };
         return Err(problem(format!("`min` ({min}) of a logarithmic distribution must be above 0"), hint));
     }
     Ok(())

@@ -78,7 +78,10 @@ fn kind_of(decl: &InputDecl, diags: &mut Diagnostics) -> &'static str {
     let known = TYPES.into_iter().find(|t| *t == &*word.0);
     known.unwrap_or_else(|| {
         let hint = suggest::hint(&word.0, TYPES);
-        diags.push(Diagnostic::error("unknown-type", word.1, format!("unknown input type `{}`", crate::base::text::escape(&word.0))).maybe_hint(hint));
+        diags.push(
+            Diagnostic::error("unknown-type", word.1, format!("unknown input type `{}`", crate::base::text::escape(&word.0)))
+                .maybe_hint(hint),
+        );
         "string"
     })
 }
@@ -111,11 +114,10 @@ fn check(decl: &InputDecl, kind: &str, value: &Value) -> Result<(), String> {
     if !fits && !(kind == "string" && (value.is_number() || value.is_boolean())) {
         return Err(format!("{} is not {}", if templated { "a template".to_owned() } else { format!("`{value}`") }, article(kind)));
     }
-    if let Some(x) = value.as_f64() {
-        if decl.minimum.as_ref().is_some_and(|m| x < m.0) || decl.maximum.as_ref().is_some_and(|m| x > m.0) {
+    if let Some(x) = value.as_f64()
+        && (decl.minimum.as_ref().is_some_and(|m| x < m.0) || decl.maximum.as_ref().is_some_and(|m| x > m.0)) {
             return Err(format!("{value} is out of range"));
         }
-    }
     match &decl.values {
         Some(Value::Array(allowed)) if !allowed.contains(value) => Err(format!("{value} is not one of the allowed values")),
         _ => Ok(()),

@@ -10,8 +10,8 @@ use super::paths;
 use super::slot::{Compile, render_tree};
 use super::template::Names;
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, Span, Value, suggest};
-use crate::spec::types::{Defaults, Job};
 use crate::spec::Workflow;
+use crate::spec::types::{Defaults, Job};
 
 /// How deep templates may use templates.
 const MAX_DEPTH: usize = 16;
@@ -75,7 +75,10 @@ impl<'a> Builder<'a, '_> {
             }
             for (name, span) in &bound.missing {
                 let message = format!("input `{name}` of workflow `{}` must be set", workflow.name.0.0);
-                self.diags.push(Diagnostic::error("missing-input", *span, message).hint(format!("give it a `default`, or run with `--set {name}=VALUE`")));
+                self.diags.push(
+                    Diagnostic::error("missing-input", *span, message)
+                        .hint(format!("give it a `default`, or run with `--set {name}=VALUE`")),
+                );
             }
             return true;
         }
@@ -135,7 +138,10 @@ impl<'a> Builder<'a, '_> {
             self.diags.push(Diagnostic::error("missing-key", span, "a job needs `run` or `uses`").hint("add `run: [python, train.py]`"));
         }
         if !job.with.0.is_empty() {
-            self.diags.push(Diagnostic::error("with-without-uses", span, "`with` sets inputs of a used workflow, and this job uses none").hint("add `uses: ./workflow.yaml`, or remove `with`"));
+            self.diags.push(
+                Diagnostic::error("with-without-uses", span, "`with` sets inputs of a used workflow, and this job uses none")
+                    .hint("add `uses: ./workflow.yaml`, or remove `with`"),
+            );
         }
         self.out.push(Instance {
             address,
@@ -152,12 +158,21 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// Puts a used workflow in. Returns the local names of its jobs.
-    fn used(&mut self, job: &'a Job, name: &str, path: &str, at: Span, frame: &Frame<'a>, stack: &mut Vec<FileId>) -> FxHashMap<Arc<str>, Vec<Arc<str>>> {
+    fn used(
+        &mut self,
+        job: &'a Job,
+        name: &str,
+        path: &str,
+        at: Span,
+        frame: &Frame<'a>,
+        stack: &mut Vec<FileId>,
+    ) -> FxHashMap<Arc<str>, Vec<Arc<str>>> {
         self.refuse_beside_uses(job);
         let library = self.library;
         let workflow = match paths::used(self.sources.path(at.file), path) {
             Err(words) => {
-                self.diags.push(Diagnostic::error("bad-path", at, words).hint("write a path relative to this file, such as `./train.yaml`"));
+                self.diags
+                    .push(Diagnostic::error("bad-path", at, words).hint("write a path relative to this file, such as `./train.yaml`"));
                 return FxHashMap::default();
             }
             Ok(path) => match library.get(&path) {
@@ -169,7 +184,9 @@ impl<'a> Builder<'a, '_> {
         if stack.contains(&workflow.span.file) || stack.len() >= MAX_DEPTH {
             let chain: Vec<&str> = stack.iter().chain([&workflow.span.file]).map(|f| self.sources.path(*f)).collect();
             let message = format!("a workflow cannot use itself: {}", chain.join(" -> "));
-            self.diags.push(Diagnostic::error("endless-use", at, message).hint("remove this `uses`, or move the shared jobs into a file of their own"));
+            self.diags.push(
+                Diagnostic::error("endless-use", at, message).hint("remove this `uses`, or move the shared jobs into a file of their own"),
+            );
             return FxHashMap::default();
         }
         let names = Names { inputs: frame.input_names.to_vec(), ..Names::default() };
@@ -183,7 +200,11 @@ impl<'a> Builder<'a, '_> {
         let bound = inputs::bind(workflow, &given, self.diags);
         for (missing, declared) in bound.missing.iter().filter(|(m, _)| job.with.get(m).is_none()) {
             let message = format!("`{name}` uses workflow `{}`, which needs the input `{missing}`", workflow.name.0.0);
-            self.diags.push(Diagnostic::error("missing-input", at, message).hint(format!("add `with: {{{missing}: ...}}`")).related(*declared, "declared here"));
+            self.diags.push(
+                Diagnostic::error("missing-input", at, message)
+                    .hint(format!("add `with: {{{missing}: ...}}`"))
+                    .related(*declared, "declared here"),
+            );
         }
         if !bound.missing.is_empty() {
             return FxHashMap::default();
@@ -202,10 +223,19 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn refuse_beside_uses(&mut self, job: &Job) {
-        let beside = [("run", job.run.is_some()), ("sweep", job.sweep.is_some()), ("matrix", job.matrix.is_some()), ("image", job.image.is_some()), ("resources", job.resources.is_some())];
+        let beside = [
+            ("run", job.run.is_some()),
+            ("sweep", job.sweep.is_some()),
+            ("matrix", job.matrix.is_some()),
+            ("image", job.image.is_some()),
+            ("resources", job.resources.is_some()),
+        ];
         for (key, _) in beside.into_iter().filter(|(_, there)| *there) {
             let message = format!("`{key}` has no effect on a job that uses another workflow");
-            self.diags.push(Diagnostic::error("key-beside-uses", job.span, message).hint(format!("remove `{key}`, or make it an input of the used workflow")));
+            self.diags.push(
+                Diagnostic::error("key-beside-uses", job.span, message)
+                    .hint(format!("remove `{key}`, or make it an input of the used workflow")),
+            );
         }
     }
 

@@ -53,7 +53,11 @@ impl Binder<'_> {
             Arg::Late(text) => text,
         };
         let keys = |v: &Value| v.as_object().map(|m| m.keys().map(|k| Arc::from(k.as_str())).collect()).unwrap_or_default();
-        let names = Names { inputs: keys(&self.inputs), params: self.spec.params.iter().map(|(n, _)| Arc::clone(n)).collect(), needs: Some(keys(&self.needs)) };
+        let names = Names {
+            inputs: keys(&self.inputs),
+            params: self.spec.params.iter().map(|(n, _)| Arc::clone(n)).collect(),
+            needs: Some(keys(&self.needs)),
+        };
         let nowhere = Span { file: FileId(u32::MAX), start: 0, end: 0 };
         let mut diags = Diagnostics::default();
         let template = Template::compile(text, nowhere, &names, &SourceMap::default(), &mut diags);

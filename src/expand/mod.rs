@@ -24,8 +24,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::base::{Diagnostic, Diagnostics, SourceMap, Span, suggest};
-use crate::spec::types::{BudgetDecl, Project};
 use crate::spec::Workflow;
+use crate::spec::types::{BudgetDecl, Project};
 
 pub use desired::{Desired, DesiredJob, DesiredWorkflow, OnExceed};
 pub use inputs::Given;
@@ -134,7 +134,14 @@ fn check_set(request: &Request<'_>, diags: &mut Diagnostics) {
         let mut workflows = request.roots.iter().map(|r| r.workflow).filter(|w| scope.is_none_or(|s| s == &*w.name.0.0)).peekable();
         if let (Some(scope), None) = (scope, workflows.peek()) {
             let hint = suggest::hint(scope, request.roots.iter().map(|r| &*r.workflow.name.0.0));
-            diags.push(Diagnostic::error("unknown-input", None, format!("--set {}: there is no workflow `{}`", g.name, crate::base::text::escape(scope))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error(
+                    "unknown-input",
+                    None,
+                    format!("--set {}: there is no workflow `{}`", g.name, crate::base::text::escape(scope)),
+                )
+                .maybe_hint(hint),
+            );
             continue;
         }
         let known: Vec<&str> = workflows.flat_map(|w| w.inputs.names()).collect();
@@ -160,10 +167,16 @@ pub fn budget(decl: &BudgetDecl, diags: &mut Diagnostics) -> Option<(crate::base
     let at = |w: &Option<crate::spec::types::Word>| w.as_ref().map_or(decl.span, |w| w.1);
     match word(&decl.window, "total").as_str() {
         "total" => {}
-        "day" | "week" | "month" | "quarter" => diags.push(Diagnostic::error("not-yet", at(&decl.window), "budget windows other than `total` are not built yet").hint("remove `window` for now")),
+        "day" | "week" | "month" | "quarter" => diags.push(
+            Diagnostic::error("not-yet", at(&decl.window), "budget windows other than `total` are not built yet")
+                .hint("remove `window` for now"),
+        ),
         other => {
             let hint = suggest::hint(other, ["total", "day", "week", "month", "quarter"]);
-            diags.push(Diagnostic::error("unknown-window", at(&decl.window), format!("unknown window `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error("unknown-window", at(&decl.window), format!("unknown window `{}`", crate::base::text::escape(other)))
+                    .maybe_hint(hint),
+            );
         }
     }
     let on_exceed = match word(&decl.on_exceed, "stop").as_str() {
@@ -172,7 +185,14 @@ pub fn budget(decl: &BudgetDecl, diags: &mut Diagnostics) -> Option<(crate::base
         "hold" => OnExceed::Hold,
         other => {
             let hint = suggest::hint(other, ["warn", "hold", "stop"]);
-            diags.push(Diagnostic::error("unknown-word", at(&decl.on_exceed), format!("`on_exceed` cannot be `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error(
+                    "unknown-word",
+                    at(&decl.on_exceed),
+                    format!("`on_exceed` cannot be `{}`", crate::base::text::escape(other)),
+                )
+                .maybe_hint(hint),
+            );
             return None;
         }
     };

@@ -36,7 +36,11 @@ impl Distinct {
         if let Some((other, at)) = self.seen.get(&folded) {
             let why = if other == name { "is declared twice" } else { "differs from another only by case" };
             let message = format!("{what} `{}` {why}", text::escape(name));
-            diags.push(Diagnostic::error("name-collision", span, message).hint("give it another name").related(*at, format!("`{}` is declared here", text::escape(other))));
+            diags.push(
+                Diagnostic::error("name-collision", span, message)
+                    .hint("give it another name")
+                    .related(*at, format!("`{}` is declared here", text::escape(other))),
+            );
             return false;
         }
         self.seen.insert(folded, (Arc::clone(name), span));
@@ -51,6 +55,9 @@ pub fn check_variable(name: &str, span: Span, diags: &mut Diagnostics) {
         let message = format!("`{}` is not a name for an environment variable", text::escape(name));
         diags.push(Diagnostic::error("bad-name", span, message).hint("use letters, digits and `_`, and begin with a letter"));
     } else if name.starts_with("OPPEN_") {
-        diags.push(Diagnostic::error("reserved-name", span, format!("`{name}` belongs to Oppen")).hint("variables that begin with `OPPEN_` are set by Oppen itself"));
+        diags.push(
+            Diagnostic::error("reserved-name", span, format!("`{name}` belongs to Oppen"))
+                .hint("variables that begin with `OPPEN_` are set by Oppen itself"),
+        );
     }
 }

@@ -37,7 +37,8 @@ pub fn used(from_file: &str, path: &str) -> Result<String, String> {
     let mut parts: Vec<&str> = from_file.split('/').collect();
     parts.pop();
     let shown = crate::base::text::escape(path);
-    if path.starts_with('/') || path.contains("://") || path.contains('\\') || path.contains('%') || path.contains(|c: char| c.is_control()) {
+    if path.starts_with('/') || path.contains("://") || path.contains('\\') || path.contains('%') || path.contains(|c: char| c.is_control())
+    {
         return Err(format!("`{shown}` is not a path relative to this file"));
     }
     for part in path.split('/') {

@@ -74,18 +74,29 @@ impl Settings {
                 text_template(text, late, diags).map(|t| (Arc::clone(name), t))
             })
             .collect();
-        let texts = |list: &[crate::spec::types::Text], diags: &mut Diagnostics| list.iter().filter_map(|t| Slot::compile(t, cx, diags)).collect();
-        let retry = |f: fn(&RetryDecl) -> Option<&crate::spec::scalar::Templ<u32>>| job.retry.as_ref().and_then(f).or(d.and_then(|d| d.retry.as_ref()).and_then(f));
-        let wait = |f: fn(&RetryDecl) -> Option<&crate::spec::scalar::Templ<Millis>>| job.retry.as_ref().and_then(f).or(d.and_then(|d| d.retry.as_ref()).and_then(f));
+        let texts =
+            |list: &[crate::spec::types::Text], diags: &mut Diagnostics| list.iter().filter_map(|t| Slot::compile(t, cx, diags)).collect();
+        let retry = |f: fn(&RetryDecl) -> Option<&crate::spec::scalar::Templ<u32>>| {
+            job.retry.as_ref().and_then(f).or(d.and_then(|d| d.retry.as_ref()).and_then(f))
+        };
+        let wait = |f: fn(&RetryDecl) -> Option<&crate::spec::scalar::Templ<Millis>>| {
+            job.retry.as_ref().and_then(f).or(d.and_then(|d| d.retry.as_ref()).and_then(f))
+        };
         refuse_start(job.start.as_ref().or(d.and_then(|d| d.start.as_ref())), diags);
         Self {
             image: pick(job.image.as_ref(), d.and_then(|d| d.image.as_ref()), cx, diags),
             secrets: secrets(from, &env, diags),
             env,
             workdir: pick(job.workdir.as_ref(), d.and_then(|d| d.workdir.as_ref()), cx, diags),
-            gpu: gpu.and_then(|r| r.gpu.as_ref().or(r.limits.as_ref().and_then(|l| l.gpu.as_ref()))).and_then(|t| Slot::compile(t, cx, diags)),
-            cpu: cpu.and_then(|r| r.cpu.as_ref().or(r.limits.as_ref().and_then(|l| l.cpu.as_ref()))).and_then(|t| Slot::compile(t, cx, diags)),
-            memory: memory.and_then(|r| r.memory.as_ref().or(r.limits.as_ref().and_then(|l| l.memory.as_ref()))).and_then(|t| Slot::compile(t, cx, diags)),
+            gpu: gpu
+                .and_then(|r| r.gpu.as_ref().or(r.limits.as_ref().and_then(|l| l.gpu.as_ref())))
+                .and_then(|t| Slot::compile(t, cx, diags)),
+            cpu: cpu
+                .and_then(|r| r.cpu.as_ref().or(r.limits.as_ref().and_then(|l| l.cpu.as_ref())))
+                .and_then(|t| Slot::compile(t, cx, diags)),
+            memory: memory
+                .and_then(|r| r.memory.as_ref().or(r.limits.as_ref().and_then(|l| l.memory.as_ref())))
+                .and_then(|t| Slot::compile(t, cx, diags)),
             capacity: capacity.map(|c| c.0).unwrap_or_default(),
             priority: pick(job.priority.as_ref(), d.and_then(|d| d.priority.as_ref()), cx, diags),
             inputs: texts(&job.inputs, diags),
@@ -109,10 +120,16 @@ impl Settings {
 
     /// True when runs of the job differ in more than their command.
     pub fn is_per_run(&self) -> bool {
-        let texts = [&self.image, &self.workdir, &self.priority].into_iter().flatten().chain(&self.inputs).chain(&self.outputs).chain(self.labels.iter().map(|(_, s)| s));
+        let texts = [&self.image, &self.workdir, &self.priority]
+            .into_iter()
+            .flatten()
+            .chain(&self.inputs)
+            .chain(&self.outputs)
+            .chain(self.labels.iter().map(|(_, s)| s));
         let times = [&self.timeout, &self.grace, &self.estimate.time, &self.estimate.per_epoch].into_iter().chain(&self.backoff).flatten();
         let counts = self.retry.iter().chain([&self.estimate.epochs]).flatten();
-        let resources = [self.gpu.as_ref().map(Slot::is_per_run), self.cpu.as_ref().map(Slot::is_per_run), self.memory.as_ref().map(Slot::is_per_run)];
+        let resources =
+            [self.gpu.as_ref().map(Slot::is_per_run), self.cpu.as_ref().map(Slot::is_per_run), self.memory.as_ref().map(Slot::is_per_run)];
         self.env.iter().any(|(_, t)| t.is_per_run() && !t.is_late())
             || texts.map(Slot::is_per_run).chain(times.map(Slot::is_per_run)).chain(counts.map(Slot::is_per_run)).any(|p| p)
             || resources.into_iter().flatten().any(|p| p)
@@ -125,7 +142,9 @@ impl Settings {
 
     /// The settings of one run. `base` holds what does not come from templates.
     pub fn render(&self, base: JobSpec, scope: Scope<'_>, priorities: &[(Arc<str>, i32)], diags: &mut Diagnostics) -> JobSpec {
-        let get_u32 = |i: usize, default: u32, diags: &mut Diagnostics| self.retry.get(i).and_then(|s| s.as_ref()).and_then(|s| s.get(scope, diags)).unwrap_or(default);
+        let get_u32 = |i: usize, default: u32, diags: &mut Diagnostics| {
+            self.retry.get(i).and_then(|s| s.as_ref()).and_then(|s| s.get(scope, diags)).unwrap_or(default)
+        };
         let d = Retry::default();
         let retry = Retry {
             errors: get_u32(0, d.errors, diags),
@@ -136,10 +155,14 @@ impl Settings {
             backoff: self.backoff[0].as_ref().and_then(|s| s.get(scope, diags)).unwrap_or(d.backoff),
             backoff_max: self.backoff[1].as_ref().and_then(|s| s.get(scope, diags)).unwrap_or(d.backoff_max),
         };
-        let text = |slot: &Option<Slot<Arc<str>>>, diags: &mut Diagnostics| slot.as_ref().and_then(|s| s.get(scope, diags)).map(|t| t.to_string());
+        let text =
+            |slot: &Option<Slot<Arc<str>>>, diags: &mut Diagnostics| slot.as_ref().and_then(|s| s.get(scope, diags)).map(|t| t.to_string());
         let timeout = self.timeout.as_ref().and_then(|s| s.get(scope, diags));
         if let (Some(Millis(0)), Some(slot)) = (timeout, &self.timeout) {
-            diags.push(Diagnostic::error("bad-value", slot.span(), "a timeout of 0 ends every run at once").hint("leave `timeout` out for no limit"));
+            diags.push(
+                Diagnostic::error("bad-value", slot.span(), "a timeout of 0 ends every run at once")
+                    .hint("leave `timeout` out for no limit"),
+            );
         }
         JobSpec {
             image: text(&self.image, diags),
@@ -163,7 +186,12 @@ impl Settings {
     pub fn path(&self, slot: &Slot<Arc<str>>, scope: Scope<'_>, diags: &mut Diagnostics) -> Option<String> {
         let text = slot.get(scope, diags)?;
         paths::confined(&text)
-            .map_err(|words| diags.push(Diagnostic::error("bad-path", slot.span(), words).hint("write a path inside the project's root, such as `data/train.csv`")))
+            .map_err(|words| {
+                diags.push(
+                    Diagnostic::error("bad-path", slot.span(), words)
+                        .hint("write a path inside the project's root, such as `data/train.csv`"),
+                )
+            })
             .ok()
     }
 
@@ -226,15 +254,25 @@ impl EstimateSlots {
             let found = from.project.and_then(|p| p.models.get(&m.0));
             if found.is_none() {
                 let names: Vec<&str> = from.project.map(|p| p.models.names().collect()).unwrap_or_default();
-                let hint = suggest::hint(&m.0, names).or_else(|| Some(format!("declare it in oppen.yaml: `models: {{{}: {{estimate: {{time: 30m}}}}}}`", m.0)));
-                diags.push(Diagnostic::error("unknown-model", m.1, format!("unknown model type `{}`", crate::base::text::escape(&m.0))).maybe_hint(hint));
+                let hint = suggest::hint(&m.0, names)
+                    .or_else(|| Some(format!("declare it in oppen.yaml: `models: {{{}: {{estimate: {{time: 30m}}}}}}`", m.0)));
+                diags.push(
+                    Diagnostic::error("unknown-model", m.1, format!("unknown model type `{}`", crate::base::text::escape(&m.0)))
+                        .maybe_hint(hint),
+                );
             }
             found.map(|f| &f.estimate.0)
         });
-        fn part<'a, T>(own: Option<&'a EstimateDecl>, model: Option<&'a EstimateDecl>, f: fn(&'a EstimateDecl) -> Option<&'a T>) -> Option<&'a T> {
+        fn part<'a, T>(
+            own: Option<&'a EstimateDecl>,
+            model: Option<&'a EstimateDecl>,
+            f: fn(&'a EstimateDecl) -> Option<&'a T>,
+        ) -> Option<&'a T> {
             own.and_then(f).or(model.and_then(f))
         }
-        let whole = own.and_then(|e| e.time.as_ref()).or_else(|| if own.is_some_and(|e| e.epochs.is_some() || e.per_epoch.is_some()) { None } else { declared.and_then(|e| e.time.as_ref()) });
+        let whole = own.and_then(|e| e.time.as_ref()).or_else(|| {
+            if own.is_some_and(|e| e.epochs.is_some() || e.per_epoch.is_some()) { None } else { declared.and_then(|e| e.time.as_ref()) }
+        });
         let slots = Self {
             time: whole.and_then(|t| Slot::compile(t, cx, diags)),
             epochs: part(own, declared, |e| e.epochs.as_ref()).and_then(|t| Slot::compile(t, cx, diags)),
@@ -246,7 +284,10 @@ impl EstimateSlots {
             },
         };
         if let Some(e) = own.filter(|_| slots.time.is_none() && (slots.epochs.is_none() || slots.per_epoch.is_none())) {
-            diags.push(Diagnostic::error("missing-key", e.span, "an estimate needs `time`, or `epochs` and `per_epoch`").hint("write `estimate: {time: 30m}`"));
+            diags.push(
+                Diagnostic::error("missing-key", e.span, "an estimate needs `time`, or `epochs` and `per_epoch`")
+                    .hint("write `estimate: {time: 30m}`"),
+            );
         }
         slots
     }
@@ -254,7 +295,9 @@ impl EstimateSlots {
     fn render(&self, scope: Scope<'_>, diags: &mut Diagnostics) -> Estimate {
         let time = match (&self.time, &self.epochs, &self.per_epoch) {
             (Some(time), _, _) => time.get(scope, diags),
-            (None, Some(epochs), Some(each)) => epochs.get(scope, diags).zip(each.get(scope, diags)).map(|(n, each)| each.times(u64::from(n))),
+            (None, Some(epochs), Some(each)) => {
+                epochs.get(scope, diags).zip(each.get(scope, diags)).map(|(n, each)| each.times(u64::from(n)))
+            }
             _ => None,
         };
         Estimate { time, basis: Arc::clone(&self.basis), ..Estimate::default() }
@@ -263,9 +306,16 @@ impl EstimateSlots {
 
 fn refuse_twice(decl: &ResourcesDecl, diags: &mut Diagnostics) {
     let Some(limits) = &decl.limits else { return };
-    let twice = [("gpu", decl.gpu.is_some() && limits.gpu.is_some()), ("cpu", decl.cpu.is_some() && limits.cpu.is_some()), ("memory", decl.memory.is_some() && limits.memory.is_some())];
+    let twice = [
+        ("gpu", decl.gpu.is_some() && limits.gpu.is_some()),
+        ("cpu", decl.cpu.is_some() && limits.cpu.is_some()),
+        ("memory", decl.memory.is_some() && limits.memory.is_some()),
+    ];
     for (key, _) in twice.into_iter().filter(|(_, both)| *both) {
-        diags.push(Diagnostic::error("said-twice", limits.span, format!("`{key}` is given both directly and under `limits`")).hint("keep one of them"));
+        diags.push(
+            Diagnostic::error("said-twice", limits.span, format!("`{key}` is given both directly and under `limits`"))
+                .hint("keep one of them"),
+        );
     }
 }
 
@@ -280,11 +330,16 @@ fn secrets(from: &From<'_>, env: &[(Arc<str>, Template)], diags: &mut Diagnostic
     for (name, span, reference) in from.defaults.into_iter().flat_map(|d| d.secrets.iter()).chain(from.job.secrets.iter()) {
         check_variable(name, *span, diags);
         if env.iter().any(|(n, _)| n == name) {
-            diags.push(Diagnostic::error("said-twice", *span, format!("`{name}` is set under `env` and under `secrets`")).hint("keep one of them"));
+            diags.push(
+                Diagnostic::error("said-twice", *span, format!("`{name}` is set under `env` and under `secrets`")).hint("keep one of them"),
+            );
         }
         let shape = reference.0.split('/').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
         if !shape || reference.0.split('/').count() > 2 {
-            diags.push(Diagnostic::error("bad-secret", reference.1, "a secret is referred to by name, never written out").hint("write `NAME: secret/key` (Kubernetes) or `NAME: VARIABLE` (local)"));
+            diags.push(
+                Diagnostic::error("bad-secret", reference.1, "a secret is referred to by name, never written out")
+                    .hint("write `NAME: secret/key` (Kubernetes) or `NAME: VARIABLE` (local)"),
+            );
         }
         all.insert(name.to_string(), reference.0.to_string());
     }
@@ -311,7 +366,9 @@ fn metric(decl: Option<&MetricDecl>, diags: &mut Diagnostics) -> Option<MetricGo
         "maximize" => Goal::Maximize,
         other => {
             let hint = suggest::hint(other, ["minimize", "maximize"]);
-            diags.push(Diagnostic::error("unknown-goal", span, format!("unknown goal `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error("unknown-goal", span, format!("unknown goal `{}`", crate::base::text::escape(other))).maybe_hint(hint),
+            );
             return None;
         }
     };

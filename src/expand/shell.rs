@@ -46,7 +46,8 @@ struct Lexer<'a> {
 
 /// Rewrites a script. `expressions` are the byte ranges of its `{{ }}`, in order.
 pub fn rewrite(script: &str, expressions: &[(usize, usize)]) -> (String, Vec<Unsafe>) {
-    let mut lexer = Lexer { bytes: script.as_bytes(), at: 0, stack: vec![Context::Bare], pending: Vec::new(), word_start: true, depth: vec![0] };
+    let mut lexer =
+        Lexer { bytes: script.as_bytes(), at: 0, stack: vec![Context::Bare], pending: Vec::new(), word_start: true, depth: vec![0] };
     let (mut out, mut problems, mut copied) = (String::with_capacity(script.len() + 64), Vec::new(), 0);
     for (index, &(start, end)) in expressions.iter().enumerate() {
         lexer.run_to(start);
@@ -225,7 +226,12 @@ impl Lexer<'_> {
     fn heredoc_word(&self, at: usize) -> bool {
         let line = self.bytes[..at].rsplit(|b| *b == b'\n').next().unwrap_or_default();
         let tail: Vec<u8> = line.iter().rev().take_while(|b| !b" \t".contains(b)).copied().collect();
-        tail.ends_with(b"<<") || tail.ends_with(b"-<<") || (tail.is_empty() && { let t = line.trim_ascii_end(); t.ends_with(b"<<") || t.ends_with(b"<<-") })
+        tail.ends_with(b"<<")
+            || tail.ends_with(b"-<<")
+            || (tail.is_empty() && {
+                let t = line.trim_ascii_end();
+                t.ends_with(b"<<") || t.ends_with(b"<<-")
+            })
     }
 
     /// One line of a here-document's body.
@@ -261,7 +267,8 @@ mod tests {
     use super::*;
 
     fn rewritten(script: &str) -> (String, Vec<&'static str>) {
-        let found = crate::expand::template::expressions(script).map(|f| f.iter().map(|e| (e.0, e.1)).collect::<Vec<_>>()).unwrap_or_default();
+        let found =
+            crate::expand::template::expressions(script).map(|f| f.iter().map(|e| (e.0, e.1)).collect::<Vec<_>>()).unwrap_or_default();
         let (text, problems) = rewrite(script, &found);
         (text, problems.into_iter().map(|p| p.place).collect())
     }

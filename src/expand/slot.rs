@@ -71,7 +71,12 @@ impl<T: Scalar + Clone> Slot<T> {
 }
 
 /// An optional setting: the job's own, or the default's.
-pub fn pick<T: Scalar + Clone>(own: Option<&Templ<T>>, default: Option<&Templ<T>>, cx: Compile<'_>, diags: &mut Diagnostics) -> Option<Slot<T>> {
+pub fn pick<T: Scalar + Clone>(
+    own: Option<&Templ<T>>,
+    default: Option<&Templ<T>>,
+    cx: Compile<'_>,
+    diags: &mut Diagnostics,
+) -> Option<Slot<T>> {
     own.or(default).and_then(|t| Slot::compile(t, cx, diags))
 }
 

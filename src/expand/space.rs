@@ -49,7 +49,9 @@ pub fn matrix(matrix: &Matrix, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec
     rows.retain(|row| !matrix.exclude.iter().any(|e| !e.is_empty() && e.iter().all(|(k, v)| row.iter().any(|(n, x)| n == k && x == v))));
     include(&mut rows, matrix, &axes);
     if rows.is_empty() {
-        diags.push(Diagnostic::error("empty-matrix", matrix.span, "the matrix gives no run").hint("give an axis with values, and exclude less"));
+        diags.push(
+            Diagnostic::error("empty-matrix", matrix.span, "the matrix gives no run").hint("give an axis with values, and exclude less"),
+        );
     }
     keyed(rows, matrix.span, diags)
 }
@@ -69,7 +71,10 @@ fn axis_values(axis: &MatrixAxis, span: Span, cx: &Context<'_>, diags: &mut Diag
         MatrixAxis::Template(text, span) => match render(&Value::String(text.to_string()), *span, cx, diags) {
             Some(Value::Array(values)) if !values.is_empty() => values,
             Some(other) => {
-                diags.push(Diagnostic::error("wrong-type", *span, format!("expected a list of values, the template gives `{other}`")).hint("use an input of type `list`"));
+                diags.push(
+                    Diagnostic::error("wrong-type", *span, format!("expected a list of values, the template gives `{other}`"))
+                        .hint("use an input of type `list`"),
+                );
                 Vec::new()
             }
             None => Vec::new(),
@@ -126,7 +131,10 @@ fn keyed(rows: Vec<Vec<(Arc<str>, Value)>>, span: Span, diags: &mut Diagnostics)
         .filter_map(|row| {
             let key = key(&row);
             if !seen.insert(key.to_lowercase()) {
-                diags.push(Diagnostic::error("same-key", span, format!("two combinations have the same address key `[{key}]`")).hint("make the values differ by more than case"));
+                diags.push(
+                    Diagnostic::error("same-key", span, format!("two combinations have the same address key `[{key}]`"))
+                        .hint("make the values differ by more than case"),
+                );
                 return None;
             }
             Some((Some(key), row))
@@ -141,8 +149,13 @@ fn key(row: &[(Arc<str>, Value)]) -> String {
         .map(|(name, value)| {
             let mut text = String::new();
             super::template::push_word(&mut text, value);
-            let safe: String = text.chars().map(|c| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' }).take(32).collect();
-            if safe == text { format!("{name}={safe}") } else { format!("{name}={safe}~{}", &crate::base::Digest::of(text.as_bytes()).short()[..8]) }
+            let safe: String =
+                text.chars().map(|c| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' }).take(32).collect();
+            if safe == text {
+                format!("{name}={safe}")
+            } else {
+                format!("{name}={safe}~{}", &crate::base::Digest::of(text.as_bytes()).short()[..8])
+            }
         })
         .collect();
     parts.join(",")
@@ -170,19 +183,24 @@ pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostic
 fn method_is_built(sweep: &Sweep, diags: &mut Diagnostics) -> bool {
     let method = &sweep.method.0;
     let mut later = |span: Span, what: &str| {
-        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
+        diags
+            .push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
     };
     match &*method.0 {
         "grid" | "random" => {}
         "sobol" | "tpe" | "cma-es" | "gp" | "pbt" => later(method.1, &format!("the method `{}`", method.0)),
         other => {
             let hint = suggest::hint(other, ["grid", "random", "sobol", "tpe", "cma-es", "gp", "pbt"]);
-            diags.push(Diagnostic::error("unknown-method", method.1, format!("unknown method `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error("unknown-method", method.1, format!("unknown method `{}`", crate::base::text::escape(other)))
+                    .maybe_hint(hint),
+            );
             return false;
         }
     }
     let mut later = |span: Span, what: &str| {
-        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
+        diags
+            .push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
     };
     if let Some(prune) = &sweep.prune {
         later(prune.span, "`prune`");
@@ -214,19 +232,30 @@ fn trials(text: &crate::spec::types::Text, cx: &Context<'_>, diags: &mut Diagnos
     match word.trim().parse::<u64>() {
         Ok(n) if n > 0 => Some((n, span)),
         _ => {
-            diags.push(Diagnostic::error("wrong-type", span, format!("`{}` is not a number of trials", crate::base::text::escape(&word))).hint("write a whole number from 1 up"));
+            diags.push(
+                Diagnostic::error("wrong-type", span, format!("`{}` is not a number of trials", crate::base::text::escape(&word)))
+                    .hint("write a whole number from 1 up"),
+            );
             None
         }
     }
 }
 
-fn grid(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Span)>, diags: &mut Diagnostics) -> Vec<Vec<(Arc<str>, Value)>> {
+fn grid(
+    dims: &[(Arc<str>, Dimension)],
+    sweep: &Sweep,
+    trials: Option<(u64, Span)>,
+    diags: &mut Diagnostics,
+) -> Vec<Vec<(Arc<str>, Value)>> {
     let mut count: u128 = 1;
     for ((_, dim), (name, span, _)) in dims.iter().zip(sweep.parameters.0.iter()) {
         match dim.cardinality() {
             Some(n) => count = count.saturating_mul(n),
             None => {
-                diags.push(Diagnostic::error("continuous-grid", *span, format!("a grid over the continuous range of `{name}` has no end")).hint("give `values`, a `step`, or use `method: random` with `trials`"));
+                diags.push(
+                    Diagnostic::error("continuous-grid", *span, format!("a grid over the continuous range of `{name}` has no end"))
+                        .hint("give `values`, a `step`, or use `method: random` with `trials`"),
+                );
                 return Vec::new();
             }
         }
@@ -242,7 +271,12 @@ fn grid(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Span
     rows
 }
 
-fn random(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Span)>, diags: &mut Diagnostics) -> Vec<Vec<(Arc<str>, Value)>> {
+fn random(
+    dims: &[(Arc<str>, Dimension)],
+    sweep: &Sweep,
+    trials: Option<(u64, Span)>,
+    diags: &mut Diagnostics,
+) -> Vec<Vec<(Arc<str>, Value)>> {
     let Some((count, span)) = trials else {
         if sweep.trials.is_none() {
             diags.push(Diagnostic::error("missing-key", sweep.method.0.1, "a random sweep needs `trials`").hint("add `trials: 20`"));
@@ -253,7 +287,9 @@ fn random(dims: &[(Arc<str>, Dimension)], sweep: &Sweep, trials: Option<(u64, Sp
         return Vec::new();
     }
     let seed = u64::from(sweep.seed.as_ref().map_or(0, |s| s.0));
-    (0..count).map(|trial| dims.iter().map(|(name, dim)| (Arc::clone(name), dim.draw(&mut Bits::new(seed, trial, name)))).collect()).collect()
+    (0..count)
+        .map(|trial| dims.iter().map(|(name, dim)| (Arc::clone(name), dim.draw(&mut Bits::new(seed, trial, name)))).collect())
+        .collect()
 }
 
 fn too_many(count: u128, span: Span, diags: &mut Diagnostics) -> bool {
@@ -290,7 +326,9 @@ impl Dimension {
     fn read(p: &Parameter, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Self> {
         let mut get = |v: &Option<Value>| match v {
             None => Some(None),
-            Some(Value::Array(list)) => list.iter().map(|v| render(v, span, cx, diags)).collect::<Option<Vec<_>>>().map(|l| Some(Value::Array(l))),
+            Some(Value::Array(list)) => {
+                list.iter().map(|v| render(v, span, cx, diags)).collect::<Option<Vec<_>>>().map(|l| Some(Value::Array(l)))
+            }
             Some(v) => render(v, span, cx, diags).map(Some),
         };
         let (values, weights, value) = (get(&p.values)?, get(&p.weights)?, get(&p.value)?);

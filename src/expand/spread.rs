@@ -105,7 +105,11 @@ impl Spreader<'_, '_> {
         let before = self.diags.as_slice().len();
         let points = match (&instance.decl.matrix, &instance.decl.sweep) {
             (Some(matrix), Some(sweep)) => {
-                self.diags.push(Diagnostic::error("matrix-and-sweep", sweep.span, "a job has either a `matrix` or a `sweep`").hint("make the matrix axis a parameter with `values`").related(matrix.span, "the matrix is here"));
+                self.diags.push(
+                    Diagnostic::error("matrix-and-sweep", sweep.span, "a job has either a `matrix` or a `sweep`")
+                        .hint("make the matrix axis a parameter with `values`")
+                        .related(matrix.span, "the matrix is here"),
+                );
                 Vec::new()
             }
             (Some(matrix), None) => space::matrix(matrix, &cx, self.diags),
@@ -139,11 +143,18 @@ impl Spreader<'_, '_> {
             match (self.digester)(&path) {
                 Ok(Some(digest)) => found.push(InputDigest { path, digest }),
                 Ok(None) => {
-                    let hint = suggest::nearest(&path, self.produced.iter().map(String::as_str)).map(|n| format!("did you mean the output `{n}`?"));
+                    let hint = suggest::nearest(&path, self.produced.iter().map(String::as_str))
+                        .map(|n| format!("did you mean the output `{n}`?"));
                     let message = format!("no such file or folder: `{}`", crate::base::text::escape(&path));
-                    self.diags.push(Diagnostic::error("missing-file", slot.span(), message).maybe_hint(hint.or_else(|| Some("paths are relative to the project's root".to_owned()))));
+                    self.diags.push(
+                        Diagnostic::error("missing-file", slot.span(), message)
+                            .maybe_hint(hint.or_else(|| Some("paths are relative to the project's root".to_owned()))),
+                    );
                 }
-                Err(words) => self.diags.push(Diagnostic::error("bad-path", slot.span(), words).hint("inputs are readable files and folders inside the project's root")),
+                Err(words) => self.diags.push(
+                    Diagnostic::error("bad-path", slot.span(), words)
+                        .hint("inputs are readable files and folders inside the project's root"),
+                ),
             }
         }
         found

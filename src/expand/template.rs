@@ -86,7 +86,10 @@ pub fn expressions(text: &str) -> Result<Vec<(usize, usize, &str)>, (usize, &'st
     // `${#name}` is the shell's word for a length.
     let statement = |m: &str| text.match_indices(m).map(|(i, _)| i).find(|i| !text[..*i].ends_with('$'));
     if let Some(at) = statement("{%").or_else(|| statement("{#")) {
-        return Err((at, "statements (`{% %}`) and comments (`{# #}`) cannot stand in a value; use an expression such as `{{ a if b else c }}`"));
+        return Err((
+            at,
+            "statements (`{% %}`) and comments (`{# #}`) cannot stand in a value; use an expression such as `{{ a if b else c }}`",
+        ));
     }
     let (bytes, mut found, mut at) = (text.as_bytes(), Vec::new(), 0);
     while let Some(start) = text[at..].find("{{").map(|i| i + at) {
@@ -226,7 +229,10 @@ impl Expr {
             Ok(compiled) => compiled,
             Err(error) => {
                 let words = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-                diags.push(Diagnostic::error("template", at, format!("not a valid expression: {words}")).hint("see the expressions page of minijinja; names are `inputs.X`, `params.X`, `needs.X`"));
+                diags.push(
+                    Diagnostic::error("template", at, format!("not a valid expression: {words}"))
+                        .hint("see the expressions page of minijinja; names are `inputs.X`, `params.X`, `needs.X`"),
+                );
                 return None;
             }
         };
@@ -262,7 +268,9 @@ impl Expr {
 
     fn value(&self, scope: Scope<'_>) -> Result<Value, RenderError> {
         match &self.quick {
-            Quick::Param(index) => scope.params.get(*index).map(|(_, v)| v.clone()).ok_or_else(|| format!("`{}` has no value here", self.text)),
+            Quick::Param(index) => {
+                scope.params.get(*index).map(|(_, v)| v.clone()).ok_or_else(|| format!("`{}` has no value here", self.text))
+            }
             Quick::Input(name) => scope.inputs.get(&**name).cloned().ok_or_else(|| format!("`{}` has no value here", self.text)),
             Quick::Full(expression) => self.evaluate(expression, scope),
         }
@@ -297,15 +305,20 @@ fn check_name(name: &str, names: &Names) -> Result<bool, (String, Option<String>
     let mut parts = name.split('.');
     let (root, first) = (parts.next().unwrap_or_default(), parts.next());
     let known = |list: &[Arc<str>], what: &str| match first {
-        Some(first) if !list.iter().any(|n| &**n == first) => {
-            Err((format!("there is no {what} `{first}`"), suggest::hint(first, list.iter().map(AsRef::as_ref)).or_else(|| Some(format!("declare it under `{root}`")))))
-        }
+        Some(first) if !list.iter().any(|n| &**n == first) => Err((
+            format!("there is no {what} `{first}`"),
+            suggest::hint(first, list.iter().map(AsRef::as_ref)).or_else(|| Some(format!("declare it under `{root}`"))),
+        )),
         _ => Ok(false),
     };
     match (root, &names.needs) {
         ("inputs", _) => known(&names.inputs, "input"),
-        ("params", _) => known(&names.params, "param").map_err(|(words, hint)| (words, hint.map(|h| h.replace("declare it under `params`", "params come from `matrix` and `sweep.parameters`")))),
-        ("needs", Some(needs)) => known(needs, "need").map_err(|(words, _)| (words, Some("name the job under `needs`".to_owned()))).map(|_| true),
+        ("params", _) => known(&names.params, "param").map_err(|(words, hint)| {
+            (words, hint.map(|h| h.replace("declare it under `params`", "params come from `matrix` and `sweep.parameters`")))
+        }),
+        ("needs", Some(needs)) => {
+            known(needs, "need").map_err(|(words, _)| (words, Some("name the job under `needs`".to_owned()))).map(|_| true)
+        }
         ("needs", None) => Err(("results of needs are not known here".to_owned(), Some("they can be used in `run` and `env`".to_owned()))),
         ("range" | "dict", _) => Ok(false),
         // Loop variables never show up as undeclared; what is left is unknown.
@@ -336,7 +349,9 @@ mod tests {
         let names = Names { inputs: vec!["n".into(), "list".into()], params: vec!["lr".into(), "s".into()], needs: None };
         let mut diags = Diagnostics::default();
         let template = Template::compile(&text.into(), SPAN, &names, &SourceMap::default(), &mut diags);
-        let Some(template) = template else { return Err(diags.as_slice().iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; ")) };
+        let Some(template) = template else {
+            return Err(diags.as_slice().iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; "));
+        };
         let params = [("lr".into(), json!(1e-5)), ("s".into(), json!("{{ inputs.n }}"))];
         template.value(Scope { inputs: &json!({"n": 3, "list": [1, 2]}), params: &params, needs: None })
     }

@@ -47,9 +47,19 @@ pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     // A file named by the caller belongs to the project that it lies in.
     let anchor = named.first().map(|p| here.join(p)).and_then(|p| p.canonicalize().ok());
     let start = anchor.as_deref().map_or(here.as_path(), |p| if p.is_dir() { p } else { p.parent().unwrap_or(p) });
-    let root = find_root(start).or_else(|| find_root(&here)).unwrap_or_else(|| if start.starts_with(&here) { here.clone() } else { start.to_owned() });
+    let root = find_root(start)
+        .or_else(|| find_root(&here))
+        .unwrap_or_else(|| if start.starts_with(&here) { here.clone() } else { start.to_owned() });
     let mut loader = Loader { root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: Vec::new() };
-    let mut loaded = Loaded { root: root.clone(), sources: SourceMap::default(), project: None, workflows: Vec::new(), library: Library::default(), whole: named.is_empty(), seen: Vec::new() };
+    let mut loaded = Loaded {
+        root: root.clone(),
+        sources: SourceMap::default(),
+        project: None,
+        workflows: Vec::new(),
+        library: Library::default(),
+        whole: named.is_empty(),
+        seen: Vec::new(),
+    };
     loader.seen.push(root.clone());
     if root.join(PROJECT_FILE).exists() {
         let documents = loader.documents(&root.join(PROJECT_FILE), None);
@@ -71,7 +81,8 @@ fn sort_in(documents: Vec<Document>, explicit: bool, workflows: bool, loaded: &m
         match document {
             Document::Project(project) => match &loaded.project {
                 Some(first) => {
-                    let d = Diagnostic::error("second-project", project.span, "a project has one Project document").hint("remove one of them");
+                    let d =
+                        Diagnostic::error("second-project", project.span, "a project has one Project document").hint("remove one of them");
                     diags.push(d.related(first.span, "the first is here"));
                 }
                 None => loaded.project = Some(*project),
@@ -109,13 +120,20 @@ impl Loader<'_> {
                 continue;
             };
             if !real.starts_with(&self.root) {
-                let message = format!("`{}` lies outside the project's root {}", crate::base::text::escape(&path.to_string_lossy()), self.root.display());
-                self.diags.push(Diagnostic::error("outside-root", None, message).hint("start the command in the project that the file belongs to"));
+                let message = format!(
+                    "`{}` lies outside the project's root {}",
+                    crate::base::text::escape(&path.to_string_lossy()),
+                    self.root.display()
+                );
+                self.diags.push(
+                    Diagnostic::error("outside-root", None, message).hint("start the command in the project that the file belongs to"),
+                );
             } else if real.is_dir() {
                 let found = self.folder(&real, 0, true);
                 if found.is_empty() {
                     let message = format!("`{}` holds no workflow files", crate::base::text::escape(&path.to_string_lossy()));
-                    self.diags.push(Diagnostic::error("empty-folder", None, message).hint("name a `.yaml` file with `apiVersion: oppen/v1`"));
+                    self.diags
+                        .push(Diagnostic::error("empty-folder", None, message).hint("name a `.yaml` file with `apiVersion: oppen/v1`"));
                 }
                 files.extend(found);
             } else {
@@ -153,7 +171,10 @@ impl Loader<'_> {
         let real = match path.canonicalize() {
             Ok(real) if real.starts_with(&self.root) => real,
             Ok(_) => {
-                self.diags.push(Diagnostic::error("outside-root", from, format!("`{shown}` leads out of the project's root")).hint("files of a project lie below its root, links included"));
+                self.diags.push(
+                    Diagnostic::error("outside-root", from, format!("`{shown}` leads out of the project's root"))
+                        .hint("files of a project lie below its root, links included"),
+                );
                 return Vec::new();
             }
             Err(_) => {
@@ -173,7 +194,10 @@ impl Loader<'_> {
                 read(file, &self.sources, self.diags)
             }
             Err(words) => {
-                self.diags.push(Diagnostic::error("unreadable-file", from, format!("`{shown}` {words}")).hint("a workflow file is UTF-8 text of at most 4 MiB"));
+                self.diags.push(
+                    Diagnostic::error("unreadable-file", from, format!("`{shown}` {words}"))
+                        .hint("a workflow file is UTF-8 text of at most 4 MiB"),
+                );
                 Vec::new()
             }
         }
@@ -206,7 +230,10 @@ impl Loader<'_> {
                         queue.push(found);
                     }
                     None if !known && full.exists() && !self.diags.has_errors() => {
-                        self.diags.push(Diagnostic::error("no-workflow", uses.1, format!("`{path}` holds no workflow")).hint("`uses` names a file with `kind: Workflow`"));
+                        self.diags.push(
+                            Diagnostic::error("no-workflow", uses.1, format!("`{path}` holds no workflow"))
+                                .hint("`uses` names a file with `kind: Workflow`"),
+                        );
                     }
                     None => {}
                 }
@@ -241,7 +268,12 @@ fn text_of(path: &Path) -> Result<String, String> {
 fn nearest_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let folder = path.parent()?;
-    let names: Vec<String> = std::fs::read_dir(folder).ok()?.filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned())).collect();
+    let names: Vec<String> =
+        std::fs::read_dir(folder).ok()?.filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned())).collect();
     let near = crate::base::suggest::nearest(&name, names.iter().map(String::as_str))?;
-    Some(if folder.components().any(|c| matches!(c, Component::RootDir)) { near.to_owned() } else { folder.join(near).to_string_lossy().into_owned() })
+    Some(if folder.components().any(|c| matches!(c, Component::RootDir)) {
+        near.to_owned()
+    } else {
+        folder.join(near).to_string_lossy().into_owned()
+    })
 }

@@ -123,22 +123,38 @@ pub fn svg(desired: &Desired) -> String {
             if rows.len() <= *level {
                 rows.resize(level + 1, 0);
             }
-            let row = rows.get_mut(*level).map_or(0, |r| { *r += 1; *r - 1 });
+            let row = rows.get_mut(*level).map_or(0, |r| {
+                *r += 1;
+                *r - 1
+            });
             (20 + level * column, 20 + row * ROW)
         })
         .collect();
     let (w, h) = (rows.len().max(1) * column, 40 + rows.iter().max().copied().unwrap_or(1) * ROW);
-    let mut out = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" font-family=\"sans-serif\" font-size=\"14\" role=\"img\">\n<title>Jobs and their needs</title>\n");
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" font-family=\"sans-serif\" font-size=\"14\" role=\"img\">\n<title>Jobs and their needs</title>\n"
+    );
     for (from, to) in edges(desired) {
         let (Some((x1, y1)), Some((x2, y2))) = (places.get(from), places.get(to)) else { continue };
         let (x1, y1, y2) = (x1 + width, y1 + BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2);
         let middle = (x1 + x2) / 2;
-        let _ = writeln!(out, "<path d=\"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}\" fill=\"none\" stroke=\"#667\" stroke-width=\"1.5\"/>");
+        let _ = writeln!(
+            out,
+            "<path d=\"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}\" fill=\"none\" stroke=\"#667\" stroke-width=\"1.5\"/>"
+        );
     }
     for (job, (x, y)) in desired.jobs.iter().zip(&places) {
         let text = escape(&label(job)).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{BOX_HEIGHT}\" rx=\"6\" fill=\"#eef3fb\" stroke=\"#35507a\"/>");
-        let _ = writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#111\">{text}</text>", x + width / 2, y + BOX_HEIGHT / 2 + 5);
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{BOX_HEIGHT}\" rx=\"6\" fill=\"#eef3fb\" stroke=\"#35507a\"/>"
+        );
+        let _ = writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#111\">{text}</text>",
+            x + width / 2,
+            y + BOX_HEIGHT / 2 + 5
+        );
     }
     out + "</svg>\n"
 }

@@ -138,8 +138,8 @@ fn shortest_loop(graph: &Jobs, start: NodeIndex) -> Option<Vec<NodeIndex>> {
                 path.reverse();
                 return Some(path);
             }
-            if !from.contains_key(&need) {
-                from.insert(need, node);
+            if let std::collections::hash_map::Entry::Vacant(e) = from.entry(need) {
+                e.insert(node);
                 queue.push_back(need);
             }
         }

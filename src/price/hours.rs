@@ -44,8 +44,11 @@ impl OffPeak {
                 Err(_) => {
                     let known = chrono_tz::TZ_VARIANTS.iter().map(|z| z.name());
                     let near = crate::base::suggest::nearest(&word.0, known);
-                    let hint = near.map_or_else(|| "write an IANA name such as `Europe/Berlin`".to_owned(), |n| format!("did you mean `{n}`?"));
-                    diags.push(Diagnostic::error("unknown-zone", word.1, format!("unknown time zone `{}`", text::escape(&word.0))).hint(hint));
+                    let hint =
+                        near.map_or_else(|| "write an IANA name such as `Europe/Berlin`".to_owned(), |n| format!("did you mean `{n}`?"));
+                    diags.push(
+                        Diagnostic::error("unknown-zone", word.1, format!("unknown time zone `{}`", text::escape(&word.0))).hint(hint),
+                    );
                 }
             }
         }
@@ -109,7 +112,10 @@ fn minute(word: &Word, diags: &mut Diagnostics) -> u32 {
     match NaiveTime::parse_from_str(&word.0, "%H:%M") {
         Ok(time) => time.hour() * 60 + time.minute(),
         Err(_) => {
-            diags.push(Diagnostic::error("bad-value", word.1, format!("`{}` is not a time of day", text::escape(&word.0))).hint("write `22:00`, in quotes"));
+            diags.push(
+                Diagnostic::error("bad-value", word.1, format!("`{}` is not a time of day", text::escape(&word.0)))
+                    .hint("write `22:00`, in quotes"),
+            );
             0
         }
     }

@@ -83,7 +83,10 @@ impl Rates {
         }
         rates.as_of = decl.as_of.as_ref().map(|w| Arc::clone(&w.0));
         if let Some(date) = decl.as_of.as_ref().filter(|w| chrono::NaiveDate::parse_from_str(&w.0, "%Y-%m-%d").is_err()) {
-            diags.push(Diagnostic::error("bad-value", date.1, format!("`{}` is not a date", crate::base::text::escape(&date.0))).hint("write `as_of: 2026-11-01`"));
+            diags.push(
+                Diagnostic::error("bad-value", date.1, format!("`{}` is not a date", crate::base::text::escape(&date.0)))
+                    .hint("write `as_of: 2026-11-01`"),
+            );
         }
         rates.source = decl.source.as_ref().map_or_else(|| "oppen.yaml".into(), |w| Arc::clone(&w.0));
         rates

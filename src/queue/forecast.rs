@@ -188,11 +188,21 @@ mod tests {
     }
 
     fn limits(slots: u32, gpu: u32, cpu_millis: u64) -> Limits {
-        Limits { max_concurrent: slots, quotas: Quotas { gpu: Some(gpu), cpu_millis: Some(cpu_millis), memory_bytes: None }, ..Limits::default() }
+        Limits {
+            max_concurrent: slots,
+            quotas: Quotas { gpu: Some(gpu), cpu_millis: Some(cpu_millis), memory_bytes: None },
+            ..Limits::default()
+        }
     }
 
     fn starts(limits: &Limits, demands: &[(Demand, u64)]) -> Vec<i64> {
-        let item = |(i, (d, s)): (usize, &(Demand, u64))| Item { seq: i as u64, demand: Arc::new(d.clone()), length: Some(Millis::from_secs(*s)), job: 0, running_since: None };
+        let item = |(i, (d, s)): (usize, &(Demand, u64))| Item {
+            seq: i as u64,
+            demand: Arc::new(d.clone()),
+            length: Some(Millis::from_secs(*s)),
+            job: 0,
+            running_since: None,
+        };
         let items: Vec<Item> = demands.iter().enumerate().map(item).collect();
         let f = forecast(limits, &items, &[vec![]], Timestamp(0));
         f.starts.iter().map(|s| if let Start::At(t) = s { t.0 / 1000 } else { -1 }).collect()

@@ -55,7 +55,11 @@ impl Quotas {
     /// These, and where they say nothing, those.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
-        Self { gpu: self.gpu.or(other.gpu), cpu_millis: self.cpu_millis.or(other.cpu_millis), memory_bytes: self.memory_bytes.or(other.memory_bytes) }
+        Self {
+            gpu: self.gpu.or(other.gpu),
+            cpu_millis: self.cpu_millis.or(other.cpu_millis),
+            memory_bytes: self.memory_bytes.or(other.memory_bytes),
+        }
     }
 }
 

@@ -180,9 +180,12 @@ impl Pool {
     #[must_use]
     pub fn reasons(&self) -> FxHashMap<Demand, WaitReason> {
         let mut reasons = FxHashMap::default();
-        self.clone().pass(|_| {}, |demand, reason| {
-            reasons.entry(demand.clone()).or_insert(reason);
-        });
+        self.clone().pass(
+            |_| {},
+            |demand, reason| {
+                reasons.entry(demand.clone()).or_insert(reason);
+            },
+        );
         reasons
     }
 
@@ -214,7 +217,10 @@ impl Pool {
                     promised.push(demand.clone());
                     blocked(&demand, reason);
                 }
-                Ok(()) if !promised.is_empty() && (lacking.touches(&demand) || !fits_beside(&self.limits, &self.usage, &promised, &lacking, &demand)) => {
+                Ok(())
+                    if !promised.is_empty()
+                        && (lacking.touches(&demand) || !fits_beside(&self.limits, &self.usage, &promised, &lacking, &demand)) =>
+                {
                     promised.push(demand.clone());
                     blocked(&demand, WaitReason::Behind);
                 }
@@ -289,7 +295,9 @@ fn fits_beside(limits: &Limits, usage: &Usage, promised: &[Demand], lacking: &La
         return true;
     }
     let mut with = usage.clone();
-    for head in promised.iter().filter(|h| h.parallel.as_ref().is_none_or(|(job, _)| !lacking.others.contains(&Dimension::Job(Arc::clone(job))))) {
+    for head in
+        promised.iter().filter(|h| h.parallel.as_ref().is_none_or(|(job, _)| !lacking.others.contains(&Dimension::Job(Arc::clone(job)))))
+    {
         with.add(head);
     }
     // A head may itself be over the limit in what it lacks; what the candidate does not use does not matter.
@@ -322,8 +330,12 @@ fn fits(limits: &Limits, usage: &Usage, d: &Demand) -> Result<(), (WaitReason, D
         if let Some(limit) = quota.cpu_millis.filter(|l| d.cpu_millis > 0 && held.cpu.saturating_add(most(d.cpu_millis, *l)) > *l) {
             return Err((wait("cores", show_cpu(d.cpu_millis), show_cpu(limit.saturating_sub(held.cpu))), Dimension::Cpu(class)));
         }
-        if let Some(limit) = quota.memory_bytes.filter(|l| d.memory_bytes > 0 && held.memory.saturating_add(most(d.memory_bytes, *l)) > *l) {
-            return Err((wait("of memory", show_memory(d.memory_bytes), show_memory(limit.saturating_sub(held.memory))), Dimension::Memory(class)));
+        if let Some(limit) = quota.memory_bytes.filter(|l| d.memory_bytes > 0 && held.memory.saturating_add(most(d.memory_bytes, *l)) > *l)
+        {
+            return Err((
+                wait("of memory", show_memory(d.memory_bytes), show_memory(limit.saturating_sub(held.memory))),
+                Dimension::Memory(class),
+            ));
         }
     }
     Ok(())

@@ -69,9 +69,7 @@ impl<T: Lower> Field for Vec<T> {
 /// Reads a list; a single value stands for a list of one.
 pub fn list<T: Lower>(node: &Node, diags: &mut Diagnostics) -> Option<Vec<T>> {
     match &node.kind {
-        Kind::List(nodes) => {
-            Some(nodes.iter().filter_map(|n| T::lower(n, diags)).collect())
-        }
+        Kind::List(nodes) => Some(nodes.iter().filter_map(|n| T::lower(n, diags)).collect()),
         _ => {
             diags.push(wrong(node, "a list").hint(format!("write `[{}]`", node.text().map_or("...", |t| t.as_ref()))));
             None

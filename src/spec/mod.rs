@@ -33,7 +33,10 @@ pub fn read(file: FileId, sources: &SourceMap, diags: &mut Diagnostics) -> Vec<D
     if nodes.iter().all(Node::is_null) {
         if !diags.has_errors() {
             let at = crate::base::Span { file, start: 0, end: 0 };
-            diags.push(Diagnostic::error("empty-file", at, "the file holds no document").hint("start with `apiVersion: oppen/v1` and `kind: Workflow`"));
+            diags.push(
+                Diagnostic::error("empty-file", at, "the file holds no document")
+                    .hint("start with `apiVersion: oppen/v1` and `kind: Workflow`"),
+            );
         }
         return Vec::new();
     }
@@ -49,7 +52,10 @@ fn document(node: &Node, diags: &mut Diagnostics) -> Option<Document> {
     match value("apiVersion") {
         None => lower::missing(node, "apiVersion", "a document", diags),
         Some(v) if v.text().map(AsRef::as_ref) != Some(API_VERSION) => {
-            diags.push(Diagnostic::error("api-version", v.span, format!("{} is not a version of the language that this Oppen reads", v.what())).hint("write `apiVersion: oppen/v1`"));
+            diags.push(
+                Diagnostic::error("api-version", v.span, format!("{} is not a version of the language that this Oppen reads", v.what()))
+                    .hint("write `apiVersion: oppen/v1`"),
+            );
         }
         Some(_) => {}
     }
@@ -58,7 +64,9 @@ fn document(node: &Node, diags: &mut Diagnostics) -> Option<Document> {
         Some((_, "Project")) => Project::lower(node, diags).map(|p| Document::Project(Box::new(p))),
         Some((at, other)) => {
             let hint = suggest::hint(other, ["Workflow", "Project"]);
-            diags.push(Diagnostic::error("unknown-kind", at.span, format!("unknown kind `{}`", crate::base::text::escape(other))).maybe_hint(hint));
+            diags.push(
+                Diagnostic::error("unknown-kind", at.span, format!("unknown kind `{}`", crate::base::text::escape(other))).maybe_hint(hint),
+            );
             None
         }
         None => {

@@ -93,7 +93,9 @@ fn read_scalar<T: Scalar>(node: &Node, diags: &mut Diagnostics) -> Option<T> {
             None
         }
         Err(Some(sentence)) => {
-            diags.push(Diagnostic::error("bad-value", node.span, crate::base::text::escape(&sentence)).hint(format!("expected {}", T::EXPECTED)));
+            diags.push(
+                Diagnostic::error("bad-value", node.span, crate::base::text::escape(&sentence)).hint(format!("expected {}", T::EXPECTED)),
+            );
             None
         }
     }
@@ -231,7 +233,8 @@ impl Scalar for GpuAsk {
             return u32::read(text, true).map(|count| Self(crate::base::Gpu { count, kind: None }));
         }
         let (kind, count) = text.split_once(':').unwrap_or((text, "1"));
-        let named = kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let named =
+            kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         let count = u32::read(count, true).map_err(|_| None)?;
         if !named || kind.len() > 63 {
             return Err(None);
@@ -248,7 +251,7 @@ impl Scalar for GpuAsk {
 pub fn number(text: &str) -> Option<Value> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let first = digits.bytes().next()?;
-    let padded = first == b'0' && digits.bytes().nth(1).is_some_and(|b| b.is_ascii_digit());
+    let padded = first == b'0' && digits.as_bytes().get(1).copied().is_some_and(|b| b.is_ascii_digit());
     if !(first.is_ascii_digit() || first == b'.') || padded || digits.bytes().any(|b| !(b.is_ascii_digit() || b"+-.eE".contains(&b))) {
         return None;
     }
@@ -270,13 +273,18 @@ impl Lower for Value {
                 (Ok(flag), _) => Value::Bool(flag),
                 (_, Some(number)) => number,
                 _ if matches!(text.trim_start_matches(['-', '+']).to_ascii_lowercase().as_str(), ".inf" | ".nan" | "nan" | "inf") => {
-                    diags.push(Diagnostic::error("not-finite", node.span, format!("`{text}` is not a finite number")).hint("quote it if it is meant as text"));
+                    diags.push(
+                        Diagnostic::error("not-finite", node.span, format!("`{text}` is not a finite number"))
+                            .hint("quote it if it is meant as text"),
+                    );
                     return None;
                 }
                 _ => Value::String(text.to_string()),
             },
             Kind::List(nodes) => Value::Array(nodes.iter().filter_map(|n| Self::lower(n, diags)).collect()),
-            Kind::Map(entries) => Value::Object(entries.iter().filter_map(|e| Self::lower(&e.value, diags).map(|v| (e.key.to_string(), v))).collect()),
+            Kind::Map(entries) => {
+                Value::Object(entries.iter().filter_map(|e| Self::lower(&e.value, diags).map(|v| (e.key.to_string(), v))).collect())
+            }
         })
     }
     fn schema(_: &mut Definitions) -> Value {
@@ -290,7 +298,9 @@ mod tests {
 
     #[test]
     fn numbers_follow_yaml_1_2_and_no_more() {
-        for (text, value) in [("1", json!(1)), ("-3", json!(-3)), ("1e-5", json!(1e-5)), (".5", json!(0.5)), ("1.0", json!(1.0)), ("+7", json!(7))] {
+        for (text, value) in
+            [("1", json!(1)), ("-3", json!(-3)), ("1e-5", json!(1e-5)), (".5", json!(0.5)), ("1.0", json!(1.0)), ("+7", json!(7))]
+        {
             assert_eq!(number(text), Some(value), "{text}");
         }
         for text in ["007", "0x10", "nan", ".inf", "1_000", "", "-", "1.2.3", "1e999", "e5"] {

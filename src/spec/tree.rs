@@ -113,16 +113,8 @@ pub fn parse(file: FileId, text: &str, diags: &mut Diagnostics) -> Vec<Node> {
         return Vec::new();
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder {
-        file,
-        text,
-        ascii: text.is_ascii(),
-        cursor: (0, 0),
-        open: Vec::new(),
-        anchors: FxHashMap::default(),
-        nodes: 0,
-        diags,
-    };
+    let mut builder =
+        Builder { file, text, ascii: text.is_ascii(), cursor: (0, 0), open: Vec::new(), anchors: FxHashMap::default(), nodes: 0, diags };
     let mut documents = Vec::new();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -202,13 +194,16 @@ impl Builder<'_> {
                 Some(Open::Map(anchor, start, map, _)) => self.close(Node { kind: Kind::Map(map), span: join(start, span) }, anchor),
                 None => Ok(None),
             },
-            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
-                Some((node, weight)) => {
-                    self.nodes += weight;
-                    self.close(node, 0)
+            Event::Alias(anchor) => {
+                match self.anchors.get(&anchor).cloned() {
+                    Some((node, weight)) => {
+                        self.nodes += weight;
+                        self.close(node, 0)
+                    }
+                    None => Err(Diagnostic::error("unknown-alias", span, "an alias that refers to itself or to nothing")
+                        .hint("write the value out")),
                 }
-                None => Err(Diagnostic::error("unknown-alias", span, "an alias that refers to itself or to nothing").hint("write the value out")),
-            },
+            }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(None),
         }
     }
@@ -253,10 +248,14 @@ impl Builder<'_> {
 
 fn key_of(node: &Node, entries: &[Entry], diags: &mut Diagnostics) -> Result<(Arc<str>, Span), Diagnostic> {
     let Some(text) = node.text() else {
-        return Err(Diagnostic::error("key-not-text", node.span, "a key must be a plain word").hint("quote the whole value if it is meant as text, such as \"{{ inputs.x }}\""));
+        return Err(Diagnostic::error("key-not-text", node.span, "a key must be a plain word")
+            .hint("quote the whole value if it is meant as text, such as \"{{ inputs.x }}\""));
     };
     if &**text == "<<" {
-        diags.push(Diagnostic::error("merge-key", node.span, "merge keys (`<<`) are not supported").hint("use `defaults`, or `uses` with a template"));
+        diags.push(
+            Diagnostic::error("merge-key", node.span, "merge keys (`<<`) are not supported")
+                .hint("use `defaults`, or `uses` with a template"),
+        );
     }
     if let Some(first) = entries.iter().find(|e| e.key == *text) {
         diags.push(

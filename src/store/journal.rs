@@ -65,7 +65,11 @@ impl Store {
     /// When it cannot be read.
     pub fn load(&self) -> Result<State, StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
-        let wrong = |e: serde_json::Error| StoreError::Corrupt { path: self.path.clone(), detail: e.to_string(), backup: super::backup::newest(self.folder()) };
+        let wrong = |e: serde_json::Error| StoreError::Corrupt {
+            path: self.path.clone(),
+            detail: e.to_string(),
+            backup: super::backup::newest(self.folder()),
+        };
         let mut jobs: FxHashMap<i64, Arc<JobSpec>> = FxHashMap::default();
         let mut query = self.db.prepare("SELECT id, body FROM jobs WHERE id IN (SELECT job FROM runs)").map_err(io)?;
         let mut rows = query.query([]).map_err(io)?;
@@ -90,7 +94,8 @@ impl Store {
             runs.push((address, record));
         }
         state.runs = runs.into_iter().collect();
-        let mut query = self.db.prepare("SELECT address, generation FROM forgotten WHERE address NOT IN (SELECT address FROM runs)").map_err(io)?;
+        let mut query =
+            self.db.prepare("SELECT address, generation FROM forgotten WHERE address NOT IN (SELECT address FROM runs)").map_err(io)?;
         let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get(1)?))).map_err(io)?;
         for row in rows {
             let (address, generation) = row.map_err(io)?;
@@ -165,10 +170,20 @@ fn project(tx: &rusqlite::Transaction<'_>, jobs: &mut JobIds, state: &State, add
     let spec = serde_json::to_string(&StoredSpec::of(&record.spec)).map_err(json)?;
     let body = serde_json::to_string(record).map_err(json)?;
     let fingerprint = &record.spec.fingerprint.0[..];
-    tx.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![address.as_str(), fingerprint, job, spec, body])?;
+    tx.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        address.as_str(),
+        fingerprint,
+        job,
+        spec,
+        body
+    ])?;
     if record.status == RunStatus::Succeeded && record.reused_from.is_none() {
         let outputs = serde_json::to_string(&record.outputs).map_err(json)?;
-        tx.prepare_cached("INSERT OR REPLACE INTO finished VALUES (?1, ?2, ?3)")?.execute(params![fingerprint, address.as_str(), outputs])?;
+        tx.prepare_cached("INSERT OR REPLACE INTO finished VALUES (?1, ?2, ?3)")?.execute(params![
+            fingerprint,
+            address.as_str(),
+            outputs
+        ])?;
     }
     Ok(())
 }

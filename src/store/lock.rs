@@ -44,8 +44,18 @@ impl fmt::Display for Holder {
 #[must_use]
 pub fn me(what: &str, now: Timestamp) -> Holder {
     let pid = std::process::id();
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
-    Holder { user, host: host(), pid, birth: birth(pid).unwrap_or_default(), what: what.to_owned(), since: now, token: uuid::Uuid::new_v4().simple().to_string() }
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
+    Holder {
+        user,
+        host: host(),
+        pid,
+        birth: birth(pid).unwrap_or_default(),
+        what: what.to_owned(),
+        since: now,
+        token: uuid::Uuid::new_v4().simple().to_string(),
+    }
 }
 
 fn host() -> String {
@@ -98,8 +108,9 @@ impl Store {
         let io = |e: rusqlite::Error| super::explain(&path, &e);
         let now = now();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(io)?;
-        let (epoch, holder, renewed): (i64, Option<String>, i64) =
-            tx.query_row("SELECT epoch, holder, renewed FROM lock WHERE id = 1", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).map_err(io)?;
+        let (epoch, holder, renewed): (i64, Option<String>, i64) = tx
+            .query_row("SELECT epoch, holder, renewed FROM lock WHERE id = 1", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .map_err(io)?;
         if let Some(other) = holder.and_then(|h| serde_json::from_str::<Holder>(&h).ok()) {
             // On this machine a process is asked, not its clock: a paused holder keeps the lock.
             let silent = other.host != host() && now.since(Timestamp(renewed)).0 > LEASE_MS;
@@ -119,7 +130,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when it was taken over.
     pub fn renew(&mut self, lock: &Lock) -> Result<(), StoreError> {
-        let changed = self.db.execute("UPDATE lock SET renewed = ?1 WHERE id = 1 AND epoch = ?2", params![now().0, lock.epoch]).map_err(|e| self.io(&e))?;
+        let changed = self
+            .db
+            .execute("UPDATE lock SET renewed = ?1 WHERE id = 1 AND epoch = ?2", params![now().0, lock.epoch])
+            .map_err(|e| self.io(&e))?;
         if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
@@ -136,7 +150,10 @@ impl Store {
     /// # Errors
     /// Input and output errors.
     pub fn holder(&self) -> Result<Option<(Holder, Timestamp)>, StoreError> {
-        let row: (Option<String>, i64) = self.db.query_row("SELECT holder, renewed FROM lock WHERE id = 1", [], |r| Ok((r.get(0)?, r.get(1)?))).map_err(|e| self.io(&e))?;
+        let row: (Option<String>, i64) = self
+            .db
+            .query_row("SELECT holder, renewed FROM lock WHERE id = 1", [], |r| Ok((r.get(0)?, r.get(1)?)))
+            .map_err(|e| self.io(&e))?;
         Ok(row.0.and_then(|h| serde_json::from_str(&h).ok()).map(|h| (h, Timestamp(row.1))))
     }
 

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 pub use backup::Rescue;
-pub use lock::{Holder, Lock, me};
 pub use journal::{HistoryEntry, Past};
+pub use lock::{Holder, Lock, me};
 pub use requests::Request;
 
 /// File of the state, in the state folder.
@@ -57,7 +57,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Corrupt { path, detail, .. } => write!(f, "the state {} is damaged: {detail}", path.display()),
-            Self::Newer { path, found } => write!(f, "the state {} has format {found}, this Oppen knows {}", path.display(), schema::VERSION),
+            Self::Newer { path, found } => {
+                write!(f, "the state {} has format {found}, this Oppen knows {}", path.display(), schema::VERSION)
+            }
             Self::Held(holder) => write!(f, "the state is locked by {holder}"),
             Self::Fenced => write!(f, "the lock was taken over by another process; nothing more was written"),
             Self::Io(words) => write!(f, "the state cannot be written: {words}"),
@@ -74,9 +76,16 @@ impl StoreError {
         match self {
             Self::Corrupt { path, backup: Some(backup), .. } => {
                 let folder = path.parent().unwrap_or(path).display().to_string();
-                format!("restore the last backup: mv {} {folder}/damaged.db; rm -f {folder}/{FILE}-wal {folder}/{FILE}-shm; cp {} {}", path.display(), backup.display(), path.display())
+                format!(
+                    "restore the last backup: mv {} {folder}/damaged.db; rm -f {folder}/{FILE}-wal {folder}/{FILE}-shm; cp {} {}",
+                    path.display(),
+                    backup.display(),
+                    path.display()
+                )
             }
-            Self::Corrupt { path, .. } => format!("there is no backup; move {} away, and the next plan starts from an empty state", path.display()),
+            Self::Corrupt { path, .. } => {
+                format!("there is no backup; move {} away, and the next plan starts from an empty state", path.display())
+            }
             Self::Newer { .. } => "install the Oppen that wrote it, or a newer one".to_owned(),
             Self::Held(_) => "wait for it (--lock-timeout 5m), or see `oppen lock list`".to_owned(),
             Self::Fenced => "see who holds it now with `oppen lock list`, then apply again".to_owned(),
@@ -169,7 +178,10 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     let damaged = matches!(error, rusqlite::Error::SqliteFailure(e, _) if matches!(e.code, DatabaseCorrupt | NotADatabase))
-        || matches!(error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::QueryReturnedNoRows)
+        || matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::QueryReturnedNoRows
+        )
         || matches!(error, rusqlite::Error::SqliteFailure(_, Some(words)) if words.starts_with("no such table") || words.starts_with("no such column"));
     if damaged {
         let backup = path.parent().and_then(backup::newest);

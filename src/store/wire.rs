@@ -57,7 +57,9 @@ pub fn event_text(event: &Event, job: Option<i64>) -> serde_json::Result<String>
         other => return serde_json::to_string(other),
     };
     match (event.spec(), job) {
-        (Some(spec), Some(job)) => serde_json::to_string(&WithSpec { event: word, fingerprint: &spec.fingerprint, job, spec: StoredSpec::of(spec), from, outputs }),
+        (Some(spec), Some(job)) => {
+            serde_json::to_string(&WithSpec { event: word, fingerprint: &spec.fingerprint, job, spec: StoredSpec::of(spec), from, outputs })
+        }
         _ => serde_json::to_string(event),
     }
 }

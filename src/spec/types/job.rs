@@ -107,7 +107,10 @@ impl Lower for RunText {
             Kind::List(_) => list(node, diags).map(|argv| Self::Argv(argv, node.span)),
             Kind::Scalar { text, .. } => Arc::<str>::read(text, true).ok().map(|t| Self::Script(t, node.span)),
             Kind::Map(_) => {
-                diags.push(wrong(node, "a command: a list of words or a shell script").hint("write `run: [python, train.py]` or `run: python train.py`"));
+                diags.push(
+                    wrong(node, "a command: a list of words or a shell script")
+                        .hint("write `run: [python, train.py]` or `run: python train.py`"),
+                );
                 None
             }
         }

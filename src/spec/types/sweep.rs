@@ -86,7 +86,10 @@ fn axis(node: &Node, diags: &mut Diagnostics) -> Option<MatrixAxis> {
                 [from, to] => Some(MatrixAxis::Range(from, to, 1, node.span)),
                 [from, to, step] if step != 0 => Some(MatrixAxis::Range(from, to, step, node.span)),
                 _ => {
-                    diags.push(wrong(node, "`{range: [from, to, step]}` of whole numbers").hint("`to` is excluded, `step` may be left out and may not be 0"));
+                    diags.push(
+                        wrong(node, "`{range: [from, to, step]}` of whole numbers")
+                            .hint("`to` is excluded, `step` may be left out and may not be 0"),
+                    );
                     None
                 }
             }

@@ -110,7 +110,7 @@ impl Server {
     fn handle(&mut self, id: u64, flags: epoll::EventFlags) {
         if id == LISTENER {
             self.accept();
-        } else if id % 2 == 0 {
+        } else if id.is_multiple_of(2) {
             self.registry.gone(id, &self.epoll);
         } else {
             self.talk(id, flags);
