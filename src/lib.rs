@@ -6,6 +6,11 @@
 //! Rooms are declared in that order; each may use only rooms above it. The first block is pure: no files, clock, environment,
 //! randomness, threads or async.
 
+// Nothing that is read may bring the process down.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
+#![deny(clippy::disallowed_methods)]
+#![warn(missing_docs)]
+
 // ---- pure ----
 pub mod base;
 pub mod record;
@@ -18,10 +23,15 @@ pub mod check;
 pub mod diff;
 pub mod engine;
 // ---- input and output begin ----
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod files;
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod store;
 pub mod track;
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod backend;
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod drive;
 pub mod watch;
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod cli;

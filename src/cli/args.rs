@@ -14,6 +14,7 @@ pub struct Cli {
     /// Colors: auto, always or never (NO_COLOR is honoured)
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -105,6 +106,7 @@ pub struct Files {
     /// Where runs run: local or kubernetes (default: what oppen.yaml says, else local)
     #[arg(long, value_enum)]
     pub backend: Option<BackendKind>,
+    /// Shared arguments.
     #[command(flatten)]
     pub output: Output,
 }
@@ -154,8 +156,10 @@ pub struct Part {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct Plan {
+    /// Shared arguments.
     #[command(flatten)]
     pub files: Files,
+    /// Shared arguments.
     #[command(flatten)]
     pub part: Part,
     /// Save the plan for `apply FILE`
@@ -175,8 +179,10 @@ pub struct Plan {
 /// `apply`
 #[derive(Debug, Clone, Args)]
 pub struct Apply {
+    /// Shared arguments.
     #[command(flatten)]
     pub files: Files,
+    /// Shared arguments.
     #[command(flatten)]
     pub part: Part,
     /// Apply only if the plan is this one
@@ -199,6 +205,7 @@ pub struct Apply {
 /// `watch`
 #[derive(Debug, Args)]
 pub struct Watch {
+    /// Shared arguments.
     #[command(flatten)]
     pub files: Files,
     /// Apply each plan that costs no more than --max-cost
@@ -215,6 +222,7 @@ pub struct Watch {
 /// Commands that only list.
 #[derive(Debug, Args)]
 pub struct Listing {
+    /// Shared arguments.
     #[command(flatten)]
     pub output: Output,
 }
@@ -227,6 +235,7 @@ pub struct Status {
     /// Show every run of sweeps and matrices
     #[arg(long)]
     pub expand: bool,
+    /// Shared arguments.
     #[command(flatten)]
     pub output: Output,
 }
@@ -249,6 +258,7 @@ pub struct Logs {
 pub struct Explain {
     /// The run
     pub address: String,
+    /// Shared arguments.
     #[command(flatten)]
     pub files: Files,
 }
@@ -262,6 +272,7 @@ pub struct Select {
     /// Where runs run, if it is not what oppen.yaml says
     #[arg(long, value_enum)]
     pub backend: Option<BackendKind>,
+    /// Shared arguments.
     #[command(flatten)]
     pub output: Output,
 }
@@ -282,6 +293,7 @@ pub struct Destroy {
 /// `graph`
 #[derive(Debug, Args)]
 pub struct Graph {
+    /// Shared arguments.
     #[command(flatten)]
     pub files: GraphFiles,
     /// Form of the drawing
@@ -320,6 +332,7 @@ pub struct History {
     /// How many events
     #[arg(short = 'n', long, default_value_t = 30)]
     pub limit: usize,
+    /// Shared arguments.
     #[command(flatten)]
     pub output: Output,
 }
@@ -327,6 +340,7 @@ pub struct History {
 /// `lock`
 #[derive(Debug, Args)]
 pub struct Lock {
+    /// What to do.
     #[command(subcommand)]
     pub command: LockCommand,
 }

@@ -115,9 +115,10 @@ fn check(decl: &InputDecl, kind: &str, value: &Value) -> Result<(), String> {
         return Err(format!("{} is not {}", if templated { "a template".to_owned() } else { format!("`{value}`") }, article(kind)));
     }
     if let Some(x) = value.as_f64()
-        && (decl.minimum.as_ref().is_some_and(|m| x < m.0) || decl.maximum.as_ref().is_some_and(|m| x > m.0)) {
-            return Err(format!("{value} is out of range"));
-        }
+        && (decl.minimum.as_ref().is_some_and(|m| x < m.0) || decl.maximum.as_ref().is_some_and(|m| x > m.0))
+    {
+        return Err(format!("{value} is out of range"));
+    }
     match &decl.values {
         Some(Value::Array(allowed)) if !allowed.contains(value) => Err(format!("{value} is not one of the allowed values")),
         _ => Ok(()),

@@ -21,11 +21,14 @@ pub fn is_late(spec: &RunSpec) -> bool {
     command.chain(spec.job.env.values()).any(|a| matches!(a, Arg::Late(_)))
 }
 
+/// Program with its arguments, and variables.
+pub type Bound = (Vec<Arc<str>>, Vec<(String, Arc<str>)>);
+
 /// Program, arguments and declared variables of a run, byte for byte.
 ///
 /// # Errors
 /// What could not be evaluated, in words for people.
-pub fn bind(spec: &RunSpec, results: &dyn Results) -> Result<(Vec<Arc<str>>, Vec<(String, Arc<str>)>), String> {
+pub fn bind(spec: &RunSpec, results: &dyn Results) -> Result<Bound, String> {
     let needs = if is_late(spec) { context(spec, results) } else { Value::Null };
     let inputs = spec.job.late_inputs.clone().unwrap_or_else(|| json!({}));
     let binder = Binder { spec, needs, inputs };

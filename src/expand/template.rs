@@ -78,11 +78,14 @@ enum Quick {
 /// A problem of rendering, in words.
 pub type RenderError = String;
 
+/// Start and end of an expression's braces, and what stands between them.
+pub type Stretch<'t> = (usize, usize, &'t str);
+
 /// Splits a text into literal stretches and expressions: `(start, end, inner)` of every `{{ }}`.
 ///
 /// # Errors
 /// Byte place and words of what is wrong.
-pub fn expressions(text: &str) -> Result<Vec<(usize, usize, &str)>, (usize, &'static str)> {
+pub fn expressions(text: &str) -> Result<Vec<Stretch<'_>>, (usize, &'static str)> {
     // `${#name}` is the shell's word for a length.
     let statement = |m: &str| text.match_indices(m).map(|(i, _)| i).find(|i| !text[..*i].ends_with('$'));
     if let Some(at) = statement("{%").or_else(|| statement("{#")) {

@@ -206,8 +206,7 @@ mod tests {
 
     #[test]
     fn what_has_no_price_is_not_free() {
-        let mut rates = Rates::default();
-        rates.gpu = None;
+        let mut rates = Rates { gpu: None, ..Rates::default() };
         rates.gpus.insert("A100".into(), Money::from_micros(2_000_000));
         let mut job = mnist();
         job.resources.gpu.kind = Some("H900".to_owned());

@@ -218,12 +218,7 @@ impl State {
                 run.not_before = Some(*not_before);
             }),
             Event::Succeeded { address } => self.with(address, |run| run.end(RunStatus::Succeeded, now)),
-            Event::Failed { address, detail, .. } => self.with(address, |run| {
-                if !detail.is_empty() {
-                    run.because = Some(detail.as_str().into());
-                }
-                run.end(RunStatus::Failed, now);
-            }),
+            Event::Failed { address, detail, .. } => self.with(address, |run| run.fail(detail, now)),
             Event::Cancelled { address } => self.with(address, |run| run.end(RunStatus::Cancelled, now)),
             Event::Skipped { address, because } => self.with(address, |run| {
                 run.because = Some(Arc::clone(because));
@@ -340,6 +335,13 @@ impl RunRecord {
             self.status = status;
             self.ended_at = Some(now);
         }
+    }
+
+    fn fail(&mut self, detail: &str, now: Timestamp) {
+        if !detail.is_empty() {
+            self.because = Some(detail.into());
+        }
+        self.end(RunStatus::Failed, now);
     }
 
     fn note_metric(&mut self, point: &super::event::MetricPoint) {

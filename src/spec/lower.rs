@@ -2,7 +2,7 @@
 //! as a plan while the diagnostics hold an error.
 //!
 //! [`Lower`] reads a value and describes it as JSON schema, so that the reader and `schemas/` cannot drift apart. The
-//! [`document!`] macro writes both for a struct from its fields and doc comments.
+//! `document!` macro writes both for a struct from its fields and doc comments.
 
 use std::sync::Arc;
 

@@ -78,7 +78,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
         Ok(mut child) => {
             let mut watch =
                 Watch { kept, asked: &asked, deadline: deadline(begun, kept.job.timeout), why: None, kill_at: None, killed: false };
-            let status = watch.to_the_end(&mut child)?;
+            let status = watch.await_end(&mut child)?;
             let oom = matches!((oom_before, procfs::oom_kills()), (Some(before), Some(after)) if after > before);
             let facts = Facts { status, why: watch.why, killed: watch.killed, oom, timeout: kept.job.timeout, log: kept.folder.log() };
             ending::conclude(&facts, kept.root, &kept.objects, &kept.job.outputs)
@@ -132,7 +132,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Waits until the command is over and nothing of it is left.
-    fn to_the_end(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
+    fn await_end(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
         let group = Pid::from_child(child);
         let over = rustix::process::pidfd_open(group, PidfdFlags::empty())?;
         while !self.wait(&over)? {
