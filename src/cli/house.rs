@@ -35,7 +35,7 @@ jobs:
     needs: [prepare]
     run: |
       read a b < numbers.txt
-      echo \"loss=$((a + b + {{ params.seed }}))\"
+      echo \"loss=$((a + b + OPPEN_PARAM_SEED))\"
     matrix: {seed: [1, 2, 3]}
     metric: {name: loss, goal: minimize}
     estimate: {time: 1s}

@@ -16,6 +16,7 @@ mod session;
 mod signals;
 mod status;
 mod validate;
+mod watch;
 
 pub use house::schemas;
 
@@ -97,6 +98,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Completions { shell } => house::completions(*shell),
         Command::Man { folder } => house::man(&here, folder),
         Command::Supervise { folder } => backends::supervise(folder),
-        Command::Watch(_) | Command::Install(_) | Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
+        Command::Watch(args) => watch::run(&here, args),
+        Command::Install(_) | Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
     }
 }
