@@ -65,8 +65,13 @@ fn host() -> String {
 /// Boot id and start time of a process; none when there is no such process.
 fn birth(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; what follows it is numbers. Field 22 is the start time.
-    let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.to_owned();
+    // The name in parentheses may hold anything; what follows it is the state and numbers. Field 22 is the start time.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // A process that ended and that nobody has waited for yet holds nothing.
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    let start = fields.nth(18)?.to_owned();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(format!("{}/{start}", boot.trim()))
 }
