@@ -52,7 +52,7 @@ fn the_engine_may_go_and_another_finds_the_run_and_its_end() -> Result {
     assert!(seen.iter().any(|o| matches!(o, Observation::Started { .. })), "{seen:?}");
     drop(second);
     std::fs::write(place.root().join("go"), "")?;
-    wait_until(|| place.folder(&attempt("long")).join("exit.json").exists())?;
+    wait_until(|| place.journal(&attempt("long")).contains("\"exit\""))?;
     let third = place.backend(&[attempt("long")])?;
     assert_outcome(&third.ended(&attempt("long"))?, Cause::Error, Some(5));
     assert_eq!(starts(&place), 1);
@@ -141,8 +141,8 @@ fn planted(place: &Place, attempt: &AttemptId, boot_id: &str, pid: u32, start_ti
     let token = "0123456789abcdef0123456789abcdef";
     let intent = json!({ "attempt": attempt, "token": token, "boot_id": boot_id, "gpus": [] });
     let meta = json!({ "pid": pid, "start_ticks": start_ticks, "boot_id": boot_id, "token": token, "started": 1000, "deadline": null });
-    std::fs::write(folder.join("intent.json"), intent.to_string())?;
-    std::fs::write(folder.join("meta.json"), meta.to_string())?;
+    let journal = format!("{}\n{}\n{{\"exit\":{{\"torn", json!({ "intent": intent }), json!({ "meta": meta }));
+    std::fs::write(folder.join("attempt.jsonl"), journal)?;
     Ok(())
 }
 
@@ -188,7 +188,7 @@ fn an_intent_without_a_start_is_absent_and_can_be_submitted() -> Result {
     let place = Place::new()?;
     let folder = place.folder(&attempt("half"));
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("intent.json"), "{\"torn")?;
+    std::fs::write(folder.join("attempt.jsonl"), "{\"intent\":{\"torn")?;
     let mut running = place.backend(&[attempt("half")])?;
     running.wait(|o| matches!(o, Observation::Absent { .. }))?;
     std::fs::create_dir_all(&folder)?;

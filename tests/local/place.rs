@@ -75,8 +75,15 @@ impl Place {
     }
 
     pub fn keeper(&self, attempt: &AttemptId) -> Result<u32> {
-        let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(self.folder(attempt).join("meta.json"))?)?;
-        Ok(u32::try_from(meta["pid"].as_u64().ok_or("no pid")?)?)
+        wait_until(|| self.journal(attempt).contains("\"meta\""))?;
+        let text = self.journal(attempt);
+        let line = text.lines().find(|line| line.starts_with("{\"meta\"")).ok_or("no keeper")?;
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        Ok(u32::try_from(line["meta"]["pid"].as_u64().ok_or("no pid")?)?)
+    }
+
+    pub fn journal(&self, attempt: &AttemptId) -> String {
+        std::fs::read_to_string(self.folder(attempt).join("attempt.jsonl")).unwrap_or_default()
     }
 }
 

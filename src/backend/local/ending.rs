@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use super::keeper::exit_code;
+use super::procfs;
 use crate::backend::cause;
 use crate::base::Millis;
 use crate::base::text::escape;
@@ -36,8 +37,8 @@ pub struct Facts {
     pub why: Option<Why>,
     /// It had to be ended by force.
     pub killed: bool,
-    /// The kernel ended some process for want of memory meanwhile.
-    pub oom: bool,
+    /// How many processes the kernel had ended for want of memory when it started.
+    pub oom_before: Option<u64>,
     /// Its limit.
     pub timeout: Option<Millis>,
     /// Where its output is.
@@ -84,7 +85,7 @@ fn ended(facts: &Facts, why: Why, code: Option<i32>) -> Outcome {
 
 fn failed(facts: &Facts, code: Option<i32>) -> Outcome {
     // A shell tells of a killed child by this status.
-    if facts.oom && code == Some(137) {
+    if code == Some(137) && matches!((facts.oom_before, procfs::oom_kills()), (Some(before), Some(after)) if after > before) {
         return Outcome::new(Cause::OutOfMemory, code, "ended by the kernel: out of memory");
     }
     if let Some((cause, line)) = tail(&facts.log).ok().and_then(|tail| cause::from_log(&tail)) {

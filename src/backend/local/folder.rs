@@ -1,19 +1,53 @@
 //! One attempt's folder on disk: `.oppen/attempts/NAME/`.
 //!
-//! In: an attempt's name. Out: what is known of it. Who keeps the attempt holds a lock on its `intent.json`; the lock goes when that
-//! process does, so no pid is ever trusted. Must never write an environment or a secret.
+//! In: an attempt's name. Out: what is known of it. Who keeps the attempt holds a lock on its journal, `attempt.jsonl`; the lock goes
+//! when that process does, so no pid is ever trusted. Must never write an environment or a secret.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::procfs;
 use super::protocol::Exit;
 use crate::base::{AttemptId, Millis, Timestamp};
+
+/// A line of the journal. One file for all of an attempt: new files are what costs most of an attempt's time.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Intent(Intent),
+    Meta(Meta),
+    Exit(Box<Exit>),
+}
+
+/// What the journal says.
+#[derive(Debug, Default)]
+struct Journal {
+    intent: Option<Intent>,
+    meta: Option<Meta>,
+    exit: Option<Box<Exit>>,
+}
+
+impl Journal {
+    /// Reads the whole lines; what was torn by a crash was never said.
+    fn read(mut file: &File) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut journal = Self::default();
+        for line in bytes.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
+            match serde_json::from_slice(line) {
+                Ok(Line::Intent(intent)) => journal.intent = Some(intent),
+                Ok(Line::Meta(meta)) => journal.meta = Some(meta),
+                Ok(Line::Exit(exit)) => journal.exit = journal.exit.or(Some(exit)),
+                Err(_) => {}
+            }
+        }
+        Ok(journal)
+    }
+}
 
 /// Written before anything is started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,24 +130,26 @@ impl Folder {
         self.path.join("position.json")
     }
 
+    fn journal(&self) -> PathBuf {
+        self.path.join("attempt.jsonl")
+    }
+
     /// Makes the folder and writes the intent, under the lock that the answer holds.
     ///
     /// # Errors
     /// When it exists or the disk does not take it; nothing is left then.
-    pub fn claim(&self, intent: &Intent) -> io::Result<File> {
+    pub fn claim(&self, intent: Intent) -> io::Result<File> {
         fs::DirBuilder::new().mode(0o700).create(&self.path)?;
-        let claimed = self.write_intent(intent);
+        let open = || private().append(true).create_new(true).open(self.journal());
+        let claimed = open().and_then(|file| {
+            file.lock()?;
+            append(&file, &Line::Intent(intent))?;
+            Ok(file)
+        });
         if claimed.is_err() {
             let _ = fs::remove_dir_all(&self.path);
         }
         claimed
-    }
-
-    fn write_intent(&self, intent: &Intent) -> io::Result<File> {
-        let mut file = private().write(true).create_new(true).open(self.path.join("intent.json"))?;
-        file.lock()?;
-        io::Write::write_all(&mut file, &serde_json::to_vec(intent)?)?;
-        Ok(file)
     }
 
     /// Looks at the folder.
@@ -121,54 +157,41 @@ impl Folder {
     /// # Errors
     /// When it is there and cannot be read.
     pub fn look(&self) -> io::Result<Found> {
-        let lock = match File::open(self.path.join("intent.json")) {
+        let file = match File::open(self.journal()) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.path.exists() => return Ok(Found::Nothing),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(self.ended().unwrap_or(Found::Left(None, None))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(if self.path.exists() { Found::Left(None, None) } else { Found::Nothing }),
             Err(e) => return Err(e),
         };
-        match lock.try_lock() {
-            // The end is written before the lock goes, so it is looked for afterwards.
-            Ok(()) => Ok(self.ended().unwrap_or_else(|| Found::Left(self.read("intent.json"), self.read("meta.json")))),
-            Err(TryLockError::WouldBlock) => Ok(Found::Kept(self.read("intent.json"), self.read("meta.json"))),
-            Err(TryLockError::Error(e)) => Err(e),
-        }
-    }
-
-    fn ended(&self) -> Option<Found> {
-        self.read("exit.json").map(|exit| Found::Ended(Box::new(exit)))
-    }
-
-    /// Whether the end was recorded.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.path.join("exit.json").exists()
+        let kept = match file.try_lock() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(e)) => return Err(e),
+        };
+        // The end is written before the lock goes, so it is looked for after the lock was tried.
+        let journal = Journal::read(&file)?;
+        Ok(match (kept, journal.exit) {
+            (true, _) => Found::Kept(journal.intent, journal.meta),
+            (false, Some(exit)) => Found::Ended(exit),
+            (false, None) => Found::Left(journal.intent, journal.meta),
+        })
     }
 
     /// Whether something may still be written to the log. Only looks: the lock is the supervisor's to try.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        if self.has_ended() || !self.path.exists() {
-            return false;
+        let Ok(file) = File::open(self.journal()) else { return false };
+        match Journal::read(&file) {
+            Ok(Journal { exit: None, meta, .. }) => meta.is_none_or(|m| procfs::start_ticks(m.pid) == Some(m.start_ticks)),
+            _ => false,
         }
-        let meta: Option<Meta> = self.read("meta.json");
-        meta.is_none_or(|m| procfs::start_ticks(m.pid) == Some(m.start_ticks))
     }
 
-    /// Records who keeps it.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
-    pub fn write_meta(&self, meta: &Meta) -> io::Result<()> {
-        self.write("meta.json", meta)
-    }
-
-    /// Records the end, whole or not at all.
+    /// Records the end of an attempt that nobody keeps.
     ///
     /// # Errors
     /// When the disk does not take it.
     pub fn write_exit(&self, exit: &Exit) -> io::Result<()> {
-        self.write("exit.json", exit)
+        record_exit(&private().append(true).create(true).open(self.journal())?, exit)
     }
 
     /// Asks the keeper to end it; it looks here when it gets the signal.
@@ -176,13 +199,13 @@ impl Folder {
     /// # Errors
     /// When the disk does not take it.
     pub fn write_stop(&self, order: StopOrder) -> io::Result<()> {
-        self.write("stop.json", &order)
+        write_whole(&self.path.join("stop.json"), &serde_json::to_vec(&order)?)
     }
 
     /// What the keeper is asked.
     #[must_use]
     pub fn stop_order(&self) -> Option<StopOrder> {
-        self.read("stop.json")
+        serde_json::from_slice(&fs::read(self.path.join("stop.json")).ok()?).ok()
     }
 
     /// Opens the log for the command's output.
@@ -203,14 +226,30 @@ impl Folder {
             other => other,
         }
     }
+}
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.path.join(name)).ok()?).ok()
-    }
+/// Records who keeps the attempt, in its claimed journal.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn record_meta(journal: &File, meta: Meta) -> io::Result<()> {
+    append(journal, &Line::Meta(meta))
+}
 
-    fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        write_whole(&self.path.join(name), &serde_json::to_vec(value)?)
-    }
+/// Records the end. To do it twice is no harm: the first whole record counts.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn record_exit(journal: &File, exit: &Exit) -> io::Result<()> {
+    append(journal, &Line::Exit(Box::new(exit.clone())))
+}
+
+/// The line feed before the line ends what a crash or a full disk may have torn.
+fn append(mut journal: &File, line: &Line) -> io::Result<()> {
+    let mut bytes = vec![b'\n'];
+    serde_json::to_writer(&mut bytes, line)?;
+    bytes.push(b'\n');
+    journal.write_all(&bytes)
 }
 
 /// Writes a file so that it is there whole or not at all.
@@ -220,7 +259,7 @@ impl Folder {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("tmp");
     let mut file = private().write(true).create(true).truncate(true).open(&fresh)?;
-    io::Write::write_all(&mut file, bytes)?;
+    file.write_all(bytes)?;
     fs::rename(&fresh, path)
 }
 

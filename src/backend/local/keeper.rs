@@ -1,6 +1,6 @@
 //! The process that keeps one attempt: starts the command, ends it when asked or when its time is over, records how it ended.
 //!
-//! In: a claimed folder and a job. Out: `meta.json`, `log`, `exit.json`. It outlives engine and supervisor. Must never signal a process
+//! In: a claimed folder and a job. Out: the journal's rest and the log. It outlives engine and supervisor. Must never signal a process
 //! that is not an unreaped child of its own or in such a child's group.
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::ending::{self, Facts, Why};
-use super::folder::{Folder, Intent, Meta};
+use super::folder::{self, Folder, Intent, Meta};
 use super::procfs;
 use super::program;
 use super::protocol::{Exit, Job};
@@ -31,8 +31,12 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(600);
 pub struct Kept<'a> {
     /// Its folder, claimed.
     pub folder: Folder,
+    /// Its journal, locked.
+    pub journal: &'a File,
     /// What was claimed.
-    pub intent: Intent,
+    pub intent: &'a Intent,
+    /// Where this process's command line stands in memory.
+    pub title: procfs::Title,
     /// The command.
     pub job: &'a Job,
     /// The project's root.
@@ -47,7 +51,7 @@ pub struct Kept<'a> {
 
 /// Keeps the attempt to its end.
 pub fn keep(kept: &Kept<'_>) {
-    procfs::set_title(&format!("attempt {}", kept.job.name));
+    kept.title.show(&format!("attempt {}", kept.job.name));
     let _ = rustix::thread::set_name(c"attempt");
     if let Err(error) = run(kept) {
         // Without a record the supervisor reports the attempt as lost; the words are for its log.
@@ -63,14 +67,15 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, wake)?;
     let begun = Instant::now();
     let pid = std::process::id();
-    kept.folder.write_meta(&Meta {
+    let meta = Meta {
         pid,
         start_ticks: procfs::start_ticks(pid).unwrap_or_default(),
         boot_id: kept.intent.boot_id.clone(),
         token: kept.intent.token.clone(),
         started: kept.started,
         deadline: kept.job.timeout.map(|t| kept.started.after(t)),
-    })?;
+    };
+    folder::record_meta(kept.journal, meta)?;
     let oom_before = procfs::oom_kills();
     let log = kept.folder.open_log()?;
     let (outcome, outputs) = match spawn(kept, &log) {
@@ -79,8 +84,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
             let mut watch =
                 Watch { kept, asked: &asked, deadline: deadline(begun, kept.job.timeout), why: None, kill_at: None, killed: false };
             let status = watch.await_end(&mut child)?;
-            let oom = matches!((oom_before, procfs::oom_kills()), (Some(before), Some(after)) if after > before);
-            let facts = Facts { status, why: watch.why, killed: watch.killed, oom, timeout: kept.job.timeout, log: kept.folder.log() };
+            let facts = Facts { status, why: watch.why, killed: watch.killed, oom_before, timeout: kept.job.timeout, log: kept.folder.log() };
             ending::conclude(&facts, kept.root, &kept.objects, &kept.job.outputs)
         }
     };
@@ -94,7 +98,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
 fn record(kept: &Kept<'_>, exit: &Exit) -> io::Result<()> {
     let give_up = Instant::now() + RECORD_PATIENCE;
     loop {
-        match kept.folder.write_exit(exit) {
+        match folder::record_exit(kept.journal, exit) {
             Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_secs(1)),
             done => return done,
         }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! engine --socket--> supervisor --fork--> keeper --spawn--> the command, in a group of its own
-//!                                           `-- .oppen/attempts/NAME/{intent,meta,exit}.json, log, metrics
+//!                                           `-- .oppen/attempts/NAME/{attempt.jsonl, log, metrics}
 //! ```
 
 mod ending;

@@ -62,20 +62,33 @@ fn has(pid: i32, wanted: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|b| *b == 0).any(|pair| pair == wanted))
 }
 
-/// Shows `title` for this process in `ps`, as far as the old command line leaves room. What cannot be shown is no error.
-pub fn set_title(title: &str) {
-    let _ = try_title(title);
+/// Where this process's command line stands in its memory: what `ps` shows. The same after a fork.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Title {
+    start: u64,
+    room: usize,
 }
 
-fn try_title(title: &str) -> Option<()> {
-    let stat = fs::read("/proc/self/stat").ok()?;
-    let (start, end) = (stat_field(&stat, 48)?, stat_field(&stat, 49)?);
-    let room = usize::try_from(end.checked_sub(start)?).ok()?;
-    let mut bytes: Vec<u8> = title.bytes().take(room.checked_sub(1)?).collect();
-    bytes.resize(room, 0);
-    let mut memory = fs::OpenOptions::new().write(true).open("/proc/self/mem").ok()?;
-    memory.seek(SeekFrom::Start(start)).ok()?;
-    memory.write_all(&bytes).ok()
+impl Title {
+    /// Finds it; without it nothing will be shown.
+    #[must_use]
+    pub fn find() -> Self {
+        let found = fs::read("/proc/self/stat").ok().and_then(|stat| {
+            let (start, end) = (stat_field(&stat, 48)?, stat_field(&stat, 49)?);
+            Some(Self { start, room: usize::try_from(end.checked_sub(start)?).ok()? })
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Shows `text` for this process, as far as the old command line leaves room. What cannot be shown is no error.
+    pub fn show(self, text: &str) {
+        let Some(letters) = self.room.checked_sub(1) else { return };
+        let mut bytes: Vec<u8> = text.bytes().take(letters).collect();
+        bytes.resize(self.room, 0);
+        if let Ok(mut memory) = fs::OpenOptions::new().write(true).open("/proc/self/mem") {
+            let _ = memory.seek(SeekFrom::Start(self.start)).and_then(|_| memory.write_all(&bytes));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ pub enum Report {
     },
 }
 
-/// How an attempt ended: `exit.json` in its folder.
+/// How an attempt ended: the last line of its journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
     /// When it started, if it did.

@@ -39,6 +39,7 @@ pub struct Registry {
     state_dir: PathBuf,
     boot_id: String,
     single: SingleThreaded,
+    title: procfs::Title,
     lives: HashMap<String, Live>,
     by_id: HashMap<u64, String>,
     waiting: VecDeque<(Rc<Hello>, Box<Job>)>,
@@ -55,6 +56,7 @@ impl Registry {
             state_dir,
             boot_id,
             single,
+            title: procfs::Title::find(),
             lives: HashMap::new(),
             by_id: HashMap::new(),
             waiting: VecDeque::new(),
@@ -64,10 +66,7 @@ impl Registry {
         };
         let names = std::fs::read_dir(registry.state_dir.join("attempts")).into_iter().flatten().flatten();
         for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
-            let folder = registry.folder(&name);
-            if !folder.has_ended()
-                && let Ok(Found::Kept(intent, meta)) = folder.look()
-            {
+            if let Ok(Found::Kept(intent, meta)) = registry.folder(&name).look() {
                 registry.adopt(&name, intent.as_ref(), meta.as_ref(), epoll);
             }
         }
@@ -197,12 +196,13 @@ impl Registry {
         let folder = self.folder(&job.name);
         let token = uuid::Uuid::new_v4().simple().to_string();
         let intent = Intent { attempt: job.attempt.clone(), token, boot_id: self.boot_id.clone(), gpus: gpus.to_vec() };
-        let lock = folder.claim(&intent)?;
+        let journal = folder.claim(intent.clone())?;
         let started = now();
-        let forked = self.single.fork(&[lock.as_fd()], || {
+        let forked = self.single.fork(&[journal.as_fd()], || {
             let env = environment(hello, job, &intent, &folder);
             let objects = self.state_dir.join("objects");
-            keep(&Kept { folder: folder.clone(), intent: intent.clone(), job, root: &hello.root, objects, env, started });
+            let (journal, intent, title) = (&journal, &intent, self.title);
+            keep(&Kept { folder: folder.clone(), journal, intent, title, job, root: &hello.root, objects, env, started });
         });
         if forked.is_err() {
             folder.remove()?;
