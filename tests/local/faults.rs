@@ -134,15 +134,14 @@ fn a_killed_keeper_leaves_nothing_running_and_is_told() -> Result {
     Ok(())
 }
 
-/// An attempt's folder as an earlier supervisor would have left it.
+/// An attempt's journal as an earlier supervisor would have left it.
 fn planted(place: &Place, attempt: &AttemptId, boot_id: &str, pid: u32, start_ticks: u64) -> Result {
-    let folder = place.folder(attempt);
-    std::fs::create_dir_all(&folder)?;
+    std::fs::create_dir_all(place.state().join("attempts"))?;
     let token = "0123456789abcdef0123456789abcdef";
     let intent = json!({ "attempt": attempt, "token": token, "boot_id": boot_id, "gpus": [] });
     let meta = json!({ "pid": pid, "start_ticks": start_ticks, "boot_id": boot_id, "token": token, "started": 1000, "deadline": null });
     let journal = format!("{}\n{}\n{{\"exit\":{{\"torn", json!({ "intent": intent }), json!({ "meta": meta }));
-    std::fs::write(folder.join("attempt.jsonl"), journal)?;
+    std::fs::write(place.journal_path(attempt), journal)?;
     Ok(())
 }
 
@@ -186,12 +185,11 @@ fn a_stranger_with_the_recorded_pid_is_never_signalled() -> Result {
 #[test]
 fn an_intent_without_a_start_is_absent_and_can_be_submitted() -> Result {
     let place = Place::new()?;
-    let folder = place.folder(&attempt("half"));
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("attempt.jsonl"), "{\"intent\":{\"torn")?;
+    std::fs::create_dir_all(place.state().join("attempts"))?;
+    std::fs::write(place.journal_path(&attempt("half")), "{\"intent\":{\"torn")?;
     let mut running = place.backend(&[attempt("half")])?;
     running.wait(|o| matches!(o, Observation::Absent { .. }))?;
-    std::fs::create_dir_all(&folder)?;
+    std::fs::write(place.journal_path(&attempt("half")), "")?;
     assert_outcome(&running.run(launch("half", &["true"]))?, Cause::Success, Some(0));
     Ok(())
 }
@@ -200,7 +198,7 @@ fn an_intent_without_a_start_is_absent_and_can_be_submitted() -> Result {
 fn without_a_durable_intent_nothing_starts() -> Result {
     let place = Place::new()?;
     let mut running = place.backend(&[])?;
-    // A file where the folder would be: the disk does not take the intent, whoever runs this test.
+    // A file where the folder of journals would be: the disk does not take the intent, whoever runs this test.
     std::fs::remove_dir(place.state().join("attempts"))?;
     std::fs::write(place.state().join("attempts"), "")?;
     running.backend.submit(script("none", "touch started"));

@@ -38,8 +38,8 @@ impl Place {
         self.root().join(".oppen")
     }
 
-    pub fn folder(&self, attempt: &AttemptId) -> PathBuf {
-        self.state().join("attempts").join(attempt.name(LINEAGE))
+    pub fn journal_path(&self, attempt: &AttemptId) -> PathBuf {
+        self.state().join("attempts").join(attempt.name(LINEAGE)).with_extension("jsonl")
     }
 
     pub fn backend(&self, live: &[AttemptId]) -> Result<Running> {
@@ -83,7 +83,7 @@ impl Place {
     }
 
     pub fn journal(&self, attempt: &AttemptId) -> String {
-        std::fs::read_to_string(self.folder(attempt).join("attempt.jsonl")).unwrap_or_default()
+        std::fs::read_to_string(self.journal_path(attempt)).unwrap_or_default()
     }
 }
 

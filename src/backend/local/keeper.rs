@@ -1,6 +1,6 @@
 //! The process that keeps one attempt: starts the command, ends it when asked or when its time is over, records how it ended.
 //!
-//! In: a claimed folder and a job. Out: the journal's rest and the log. It outlives engine and supervisor. Must never signal a process
+//! In: a claimed journal and a job. Out: the journal's rest and the log. It outlives engine and supervisor. Must never signal a process
 //! that is not an unreaped child of its own or in such a child's group.
 
 use std::ffi::OsString;
@@ -17,11 +17,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::ending::{self, Facts, Why};
-use super::folder::{self, Folder, Intent, Meta};
+use super::files::{self, Files, Intent, Meta};
 use super::procfs;
 use super::program;
 use super::protocol::{Exit, Job};
+use crate::base::text::escape;
 use crate::base::{Millis, Timestamp};
+use crate::files::objects::confine;
 use crate::record::event::{Cause, Outcome};
 
 /// How long a keeper tries to record how its command ended.
@@ -29,8 +31,8 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// All that a keeper needs.
 pub struct Kept<'a> {
-    /// Its folder, claimed.
-    pub folder: Folder,
+    /// Its files.
+    pub files: Files,
     /// Its journal, locked.
     pub journal: &'a File,
     /// What was claimed.
@@ -75,16 +77,17 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
         started: kept.started,
         deadline: kept.job.timeout.map(|t| kept.started.after(t)),
     };
-    folder::record_meta(kept.journal, meta)?;
+    files::record_meta(kept.journal, meta)?;
     let oom_before = procfs::oom_kills();
-    let log = kept.folder.open_log()?;
+    let log = kept.files.open_log()?;
     let (outcome, outputs) = match spawn(kept, &log) {
         Err((code, detail)) => (Outcome::new(Cause::Error, Some(code), detail), Vec::new()),
         Ok(mut child) => {
             let mut watch =
                 Watch { kept, asked: &asked, deadline: deadline(begun, kept.job.timeout), why: None, kill_at: None, killed: false };
             let status = watch.await_end(&mut child)?;
-            let facts = Facts { status, why: watch.why, killed: watch.killed, oom_before, timeout: kept.job.timeout, log: kept.folder.log() };
+            let facts =
+                Facts { status, why: watch.why, killed: watch.killed, oom_before, timeout: kept.job.timeout, log: kept.files.log() };
             ending::conclude(&facts, kept.root, &kept.objects, &kept.job.outputs)
         }
     };
@@ -98,7 +101,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
 fn record(kept: &Kept<'_>, exit: &Exit) -> io::Result<()> {
     let give_up = Instant::now() + RECORD_PATIENCE;
     loop {
-        match folder::record_exit(kept.journal, exit) {
+        match files::record_exit(kept.journal, exit) {
             Err(_) if Instant::now() < give_up => std::thread::sleep(Duration::from_secs(1)),
             done => return done,
         }
@@ -112,8 +115,10 @@ fn deadline(begun: Instant, timeout: Option<Millis>) -> Option<Instant> {
 /// Starts the command; the error is an exit status as a shell would give it, and words.
 fn spawn(kept: &Kept<'_>, log: &File) -> Result<Child, (i32, String)> {
     let cannot = |e: io::Error| (126, format!("cannot start: {e}"));
-    let workdir = kept.job.workdir.as_deref().unwrap_or(".");
-    let at = crate::files::objects::confine(kept.root, workdir).map_err(|e| (126, format!("cannot start in `{workdir}`: {e}")))?;
+    let at = match kept.job.workdir.as_deref() {
+        None => kept.root.to_owned(),
+        Some(dir) => confine(kept.root, dir).map_err(|e| (126, format!("cannot start in `{}`: {e}", escape(dir))))?,
+    };
     let (first, rest) = kept.job.argv.split_first().ok_or((127, "the command has no program".to_owned()))?;
     let path = kept.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let program = program::find(first, path, &at)?;
@@ -165,7 +170,7 @@ impl Watch<'_> {
     fn act(&mut self, group: Pid) {
         let now = Instant::now();
         if drain(self.asked) {
-            let order = self.kept.folder.stop_order();
+            let order = self.kept.files.stop_order();
             let grace = order.map_or(self.kept.job.grace, |o| o.grace);
             self.end(group, if order.is_some() { Why::Asked } else { Why::Terminated }, grace, now);
         }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::LocalConfig;
-use super::folder::Folder;
+use super::files::Files;
 use super::protocol::{Exit, Hello, Job, PROTOCOL, Report, Request};
 use super::reach::reach;
 use super::tail::Tail;
@@ -45,7 +45,7 @@ pub struct Known {
 pub struct Desk {
     /// By name.
     pub known: HashMap<String, Known>,
-    /// Who waits for a folder to be removed.
+    /// Who waits for an attempt's files to be removed.
     pub removals: HashMap<String, Sender<Option<String>>>,
     stream: Option<UnixStream>,
 }
@@ -258,12 +258,12 @@ impl Reader {
                 self.about(&name, |attempt| Observation::Noticed { attempt, anomaly: Anomaly::Waiting { detail } });
             }
             Report::Started { name, at, place } => {
-                let folder = Folder::new(&self.shared.config.state_dir, &name);
+                let files = Files::new(&self.shared.config.state_dir, &name);
                 if self.about(&name, |attempt| Observation::Started { attempt, at, place }) {
                     if let Some(known) = self.shared.desk().known.get_mut(&name) {
                         known.job = None;
                     }
-                    self.tails.entry(name).or_insert_with(|| Tail::open(&folder));
+                    self.tails.entry(name).or_insert_with(|| Tail::open(&files));
                 }
             }
             Report::Ended { name, exit } => self.ended(&name, *exit),
@@ -296,12 +296,12 @@ impl Reader {
 
     fn ended(&mut self, name: &str, exit: Exit) {
         let Some(known) = self.shared.desk().known.remove(name) else { return };
-        let folder = Folder::new(&self.shared.config.state_dir, name);
+        let files = Files::new(&self.shared.config.state_dir, name);
         let tail = self.tails.remove(name);
         let attempt = known.attempt;
         // Most attempts that say nothing have no file to look at.
-        if exit.log_bytes > 0 || folder.metrics().exists() {
-            tail.unwrap_or_else(|| Tail::open(&folder)).finish(&mut |points| {
+        if exit.log_bytes > 0 || files.metrics().exists() {
+            tail.unwrap_or_else(|| Tail::open(&files)).finish(&mut |points| {
                 if !points.is_empty() {
                     self.say(Observation::Metrics { attempt: attempt.clone(), points });
                 }

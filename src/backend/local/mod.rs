@@ -5,11 +5,11 @@
 //!
 //! ```text
 //! engine --socket--> supervisor --fork--> keeper --spawn--> the command, in a group of its own
-//!                                           `-- .oppen/attempts/NAME/{attempt.jsonl, log, metrics}
+//!                                           `-- .oppen/attempts/NAME.{jsonl,log,metrics}
 //! ```
 
 mod ending;
-mod folder;
+mod files;
 #[expect(unsafe_code, reason = "fork has no safe form; the room is small and says why each use is sound")]
 mod fork;
 mod keeper;
@@ -34,11 +34,11 @@ pub use supervisor::supervise;
 use super::{Backend, BackendError};
 use crate::base::{AttemptId, Millis};
 use crate::engine::{Launch, Observation};
-use folder::Folder;
+use files::Files;
 use link::{Known, Link};
 use protocol::{Job, Request};
 
-/// How long the removal of a folder may take.
+/// How long the removal of an attempt's files may take.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where and how attempts run.
@@ -121,8 +121,8 @@ impl Backend for LocalBackend {
     }
 
     fn logs(&self, attempt: &AttemptId, follow: bool) -> io::Result<Box<dyn io::Read + Send>> {
-        let folder = Folder::new(&self.config.state_dir, &self.name(attempt));
-        Ok(Box::new(logs::Logs::open(folder, follow)?))
+        let files = Files::new(&self.config.state_dir, &self.name(attempt));
+        Ok(Box::new(logs::Logs::open(files, follow)?))
     }
 
     fn remove(&mut self, attempt: &AttemptId) -> Result<(), BackendError> {

@@ -38,7 +38,7 @@ pub enum Request {
         /// The attempt.
         name: String,
     },
-    /// Remove its folder.
+    /// Remove its files.
     Remove {
         /// The attempt.
         name: String,
@@ -135,7 +135,7 @@ pub enum Report {
         /// Why.
         detail: String,
     },
-    /// Its folder cannot be read now: nothing is concluded.
+    /// Its journal cannot be read now: nothing is concluded.
     Unknown {
         /// The attempt.
         name: String,

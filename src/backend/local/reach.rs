@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::protocol::{PROTOCOL, Report};
-use super::{LocalConfig, socket};
+use super::{LocalConfig, files, socket};
 use crate::backend::BackendError;
 
 /// How long a supervisor may take to answer.
@@ -60,7 +60,7 @@ pub fn reach(config: &LocalConfig) -> Result<BufReader<UnixStream>, BackendError
 
 /// The state folder and what is in it are for their owner only.
 fn prepare(config: &LocalConfig) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(config.state_dir.join("attempts"))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(files::dir(&config.state_dir))?;
     fs::set_permissions(&config.state_dir, fs::Permissions::from_mode(0o700))
 }
 

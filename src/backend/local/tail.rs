@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, write_whole};
+use super::files::{Files, write_whole};
 use crate::record::event::MetricPoint;
 use crate::track::Parser;
 
@@ -33,12 +33,12 @@ pub struct Tail {
 
 impl Tail {
     /// Goes on where the last reader was.
-    pub fn open(folder: &Folder) -> Self {
-        let place = folder.position();
+    pub fn open(files: &Files) -> Self {
+        let place = files.position();
         let saved: Position = fs::read(&place).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Self {
-            log: Stream::new(folder.log(), saved.log),
-            metrics: Stream::new(folder.metrics(), saved.metrics),
+            log: Stream::new(files.log(), saved.log),
+            metrics: Stream::new(files.metrics(), saved.metrics),
             place,
             handed_on: saved,
             saved,

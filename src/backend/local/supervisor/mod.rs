@@ -197,7 +197,7 @@ impl Server {
     }
 }
 
-/// Names become folders, so they have nothing else in them than attempts' names have.
+/// Names become names of files, so they have nothing else in them than attempts' names have.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

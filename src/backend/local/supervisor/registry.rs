@@ -1,6 +1,6 @@
 //! The attempts of one state folder: which run, which wait for GPU slots, what is known of the others.
 //!
-//! In: requests, and word that a keeper is gone. Out: reports. Must never start an attempt whose folder exists, unless it surely never
+//! In: requests, and word that a keeper is gone. Out: reports. Must never start an attempt that has a journal, unless it surely never
 //! started.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 
 use super::settle::{TOKEN, settle};
 use super::slots::{Slots, visible_devices};
-use crate::backend::local::folder::{Folder, Found, Intent, Meta, StopOrder};
+use crate::backend::local::files::{self, Files, Found, Intent, Meta, StopOrder};
 use crate::backend::local::fork::SingleThreaded;
 use crate::backend::local::keeper::{Kept, keep};
 use crate::backend::local::procfs;
@@ -24,7 +24,7 @@ use crate::record::event::{Cause, Outcome};
 
 /// An attempt that somebody keeps.
 struct Live {
-    /// Its keeper, once known for sure. Without, its folder is looked at from time to time.
+    /// Its keeper, once known for sure. Without, its journal is looked at from time to time.
     keeper: Option<OwnedFd>,
     /// Set when the keeper is a child of this process.
     child: Option<Pid>,
@@ -64,9 +64,8 @@ impl Registry {
             next_id: FIRST_ID,
             reports: Vec::new(),
         };
-        let names = std::fs::read_dir(registry.state_dir.join("attempts")).into_iter().flatten().flatten();
-        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
-            if let Ok(Found::Kept(intent, meta)) = registry.folder(&name).look() {
+        for name in files::names(&registry.state_dir) {
+            if let Ok(Found::Kept(intent, meta)) = registry.files(&name).look() {
                 registry.adopt(&name, intent.as_ref(), meta.as_ref(), epoll);
             }
         }
@@ -88,8 +87,8 @@ impl Registry {
         self.slots.set_total(gpus);
     }
 
-    fn folder(&self, name: &str) -> Folder {
-        Folder::new(&self.state_dir, name)
+    fn files(&self, name: &str) -> Files {
+        Files::new(&self.state_dir, name)
     }
 
     /// Starts the attempt, or tells what there is of it.
@@ -134,8 +133,8 @@ impl Registry {
             });
             return false;
         }
-        let folder = self.folder(name);
-        match folder.look() {
+        let files = self.files(name);
+        match files.look() {
             Ok(Found::Nothing) => return true,
             Ok(Found::Ended(exit)) => self.reports.push(Report::Ended { name: name.to_owned(), exit }),
             Ok(Found::Kept(intent, meta)) => {
@@ -143,15 +142,15 @@ impl Registry {
                 return self.tell(name, epoll, stopped);
             }
             // A keeper records itself before it starts the command: without that record there never was one.
-            Ok(Found::Left(_, None)) if !stopped => match folder.remove() {
+            Ok(Found::Left(_, None)) if !stopped => match files.remove() {
                 Ok(()) => return true,
                 Err(e) => self.reports.push(Report::Unknown { name: name.to_owned(), detail: e.to_string() }),
             },
             Ok(Found::Left(intent, meta)) => {
-                let exit = settle(&folder, intent.as_ref(), meta.as_ref(), &self.boot_id, stopped, now());
+                let exit = settle(&files, intent.as_ref(), meta.as_ref(), &self.boot_id, stopped, now());
                 self.reports.push(Report::Ended { name: name.to_owned(), exit: Box::new(exit) });
             }
-            Err(e) => self.reports.push(Report::Unknown { name: name.to_owned(), detail: format!("its folder cannot be read: {e}") }),
+            Err(e) => self.reports.push(Report::Unknown { name: name.to_owned(), detail: format!("its journal cannot be read: {e}") }),
         }
         false
     }
@@ -193,19 +192,19 @@ impl Registry {
     }
 
     fn try_launch(&mut self, hello: &Rc<Hello>, job: &Job, gpus: &[u32]) -> std::io::Result<(Pid, Timestamp)> {
-        let folder = self.folder(&job.name);
+        let files = self.files(&job.name);
         let token = uuid::Uuid::new_v4().simple().to_string();
         let intent = Intent { attempt: job.attempt.clone(), token, boot_id: self.boot_id.clone(), gpus: gpus.to_vec() };
-        let journal = folder.claim(intent.clone())?;
+        let journal = files.claim(intent.clone())?;
         let started = now();
         let forked = self.single.fork(&[journal.as_fd()], || {
-            let env = environment(hello, job, &intent, &folder);
+            let env = environment(hello, job, &intent, &files);
             let objects = self.state_dir.join("objects");
             let (journal, intent, title) = (&journal, &intent, self.title);
-            keep(&Kept { folder: folder.clone(), journal, intent, title, job, root: &hello.root, objects, env, started });
+            keep(&Kept { files: files.clone(), journal, intent, title, job, root: &hello.root, objects, env, started });
         });
         if forked.is_err() {
-            folder.remove()?;
+            files.remove()?;
         }
         forked.map(|pid| (pid, started))
     }
@@ -222,10 +221,10 @@ impl Registry {
         if !self.lives.contains_key(name) && self.tell(name, epoll, true) {
             self.reports.push(Report::Absent { name: name.to_owned() });
         }
-        let folder = self.folder(name);
+        let files = self.files(name);
         let Some(live) = self.lives.get_mut(name) else { return };
         live.stopped = true;
-        if let Err(error) = folder.write_stop(StopOrder { grace }) {
+        if let Err(error) = files.write_stop(StopOrder { grace }) {
             eprintln!("attempt {name} is ended with its own grace period: {error}");
         }
         if let Some(keeper) = &live.keeper {
@@ -233,14 +232,14 @@ impl Registry {
         }
     }
 
-    /// Removes an attempt's folder.
+    /// Removes an attempt's files.
     pub fn remove(&mut self, name: &str) {
         let busy = self.lives.contains_key(name) || self.waiting.iter().any(|(_, job)| job.name == name);
-        let folder = self.folder(name);
-        let error = match folder.look() {
+        let files = self.files(name);
+        let error = match files.look() {
             _ if busy => Some("it still runs".to_owned()),
             Ok(Found::Kept(..)) => Some("it still runs".to_owned()),
-            Ok(_) => folder.remove().err().map(|e| e.to_string()),
+            Ok(_) => files.remove().err().map(|e| e.to_string()),
             Err(e) => Some(e.to_string()),
         };
         self.reports.push(Report::Removed { name: name.to_owned(), error });
@@ -288,7 +287,7 @@ impl Registry {
         let unknown: Vec<String> = self.lives.iter().filter(|(_, live)| live.keeper.is_none()).map(|(name, _)| name.clone()).collect();
         for name in unknown {
             let stopped = self.lives.get(&name).is_some_and(|live| live.stopped);
-            match self.folder(&name).look() {
+            match self.files(&name).look() {
                 Ok(Found::Kept(_, Some(meta))) => {
                     let Some(keeper) = pin(&meta, &self.boot_id) else { continue };
                     if stopped {
@@ -346,13 +345,13 @@ fn value<'a>(hello: &'a Hello, name: &str) -> Option<&'a OsString> {
 }
 
 /// The caller's variables, then the declared ones, secrets, and ours.
-fn environment(hello: &Hello, job: &Job, intent: &Intent, folder: &Folder) -> Vec<(OsString, OsString)> {
+fn environment(hello: &Hello, job: &Job, intent: &Intent, files: &Files) -> Vec<(OsString, OsString)> {
     let mut env = hello.env.clone();
     let devices = visible_devices(&intent.gpus, value(hello, "CUDA_VISIBLE_DEVICES").map(OsString::as_os_str));
     env.push(("CUDA_VISIBLE_DEVICES".into(), devices));
     env.extend(job.env.iter().map(|(name, value)| (name.into(), OsString::from(&**value))));
     env.extend(job.secret_env.iter().filter_map(|(name, source)| Some((name.into(), value(hello, source)?.clone()))));
-    env.push(("OPPEN_METRICS".into(), folder.metrics().into()));
+    env.push(("OPPEN_METRICS".into(), files.metrics().into()));
     env.push((TOKEN.into(), intent.token.clone().into()));
     env
 }

@@ -1,6 +1,6 @@
 //! Attempts that nobody keeps any more and whose end nobody recorded.
 //!
-//! In: what their folder tells. Out: their recorded end, with nothing of them left alive. Must never signal a process that does not
+//! In: what their journal tells. Out: their recorded end, with nothing of them left alive. Must never signal a process that does not
 //! carry the attempt's own token.
 
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::backend::local::folder::{Folder, Intent, Meta};
+use crate::backend::local::files::{Files, Intent, Meta};
 use crate::backend::local::procfs;
 use crate::backend::local::protocol::Exit;
 use crate::base::Timestamp;
@@ -21,7 +21,7 @@ pub const TOKEN: &str = "OPPEN_TOKEN";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ends what is left of the attempt and records its end.
-pub fn settle(folder: &Folder, intent: Option<&Intent>, meta: Option<&Meta>, boot_id: &str, stopped: bool, now: Timestamp) -> Exit {
+pub fn settle(files: &Files, intent: Option<&Intent>, meta: Option<&Meta>, boot_id: &str, stopped: bool, now: Timestamp) -> Exit {
     let same_boot = meta.map(|m| &m.boot_id).or(intent.map(|i| &i.boot_id)).is_some_and(|b| b == boot_id);
     if same_boot && let Some(token) = meta.map(|m| &m.token).or(intent.map(|i| &i.token)) {
         end_by_token(token);
@@ -33,9 +33,9 @@ pub fn settle(folder: &Folder, intent: Option<&Intent>, meta: Option<&Meta>, boo
         (false, ..) => Outcome::new(Cause::Interrupted, None, "the machine was restarted"),
         (true, ..) => Outcome::new(Cause::Lost, None, "the process that kept it is gone; its exit status is not known"),
     };
-    let log_bytes = folder.log().metadata().map(|m| m.len()).unwrap_or(0);
+    let log_bytes = files.log().metadata().map(|m| m.len()).unwrap_or(0);
     let exit = Exit { started, at: started.map_or(now, |s| s.max(now)), outcome, outputs: Vec::new(), log_bytes };
-    if let Err(error) = folder.write_exit(&exit) {
+    if let Err(error) = files.write_exit(&exit) {
         eprintln!("the end of an attempt cannot be recorded: {error}");
     }
     exit

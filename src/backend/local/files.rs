@@ -1,11 +1,13 @@
-//! One attempt's folder on disk: `.oppen/attempts/NAME/`.
+//! One attempt's files: `.oppen/attempts/NAME.jsonl` (its journal), `NAME.log`, `NAME.metrics`.
 //!
-//! In: an attempt's name. Out: what is known of it. Who keeps the attempt holds a lock on its journal, `attempt.jsonl`; the lock goes
-//! when that process does, so no pid is ever trusted. Must never write an environment or a secret.
+//! In: an attempt's name. Out: what is known of it. Who keeps the attempt holds a lock on its journal; the lock goes when that process
+//! does, so no pid is ever trusted. Must never write an environment or a secret.
+//!
+//! There is no folder and no further file for an attempt, because to make those costs more than to start a process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,10 @@ use super::procfs;
 use super::protocol::Exit;
 use crate::base::{AttemptId, Millis, Timestamp};
 
-/// A line of the journal. One file for all of an attempt: new files are what costs most of an attempt's time.
+/// Ends a journal's name.
+const JOURNAL: &str = "jsonl";
+
+/// A line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
@@ -86,10 +91,10 @@ pub struct StopOrder {
     pub grace: Millis,
 }
 
-/// What a folder tells.
+/// What an attempt's files tell.
 #[derive(Debug)]
 pub enum Found {
-    /// There is no folder.
+    /// There are none.
     Nothing,
     /// It is over.
     Ended(Box<Exit>),
@@ -99,67 +104,71 @@ pub enum Found {
     Left(Option<Intent>, Option<Meta>),
 }
 
-/// One attempt's folder.
+/// One attempt's files.
 #[derive(Debug, Clone)]
-pub struct Folder {
-    path: PathBuf,
+pub struct Files {
+    dir: PathBuf,
+    name: String,
 }
 
-impl Folder {
-    /// The folder of an attempt; nothing is made.
+impl Files {
+    /// The files of an attempt; nothing is made.
     #[must_use]
     pub fn new(state_dir: &Path, name: &str) -> Self {
-        Self { path: state_dir.join("attempts").join(name) }
+        Self { dir: dir(state_dir), name: name.to_owned() }
+    }
+
+    fn path(&self, kind: &str) -> PathBuf {
+        self.dir.join(format!("{}.{kind}", self.name))
     }
 
     /// Output of the command.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path("log")
     }
 
     /// `$OPPEN_METRICS`.
     #[must_use]
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics")
+        self.path("metrics")
     }
 
     /// Where the reader of metrics stands.
     #[must_use]
     pub fn position(&self) -> PathBuf {
-        self.path.join("position.json")
+        self.path("position")
     }
 
     fn journal(&self) -> PathBuf {
-        self.path.join("attempt.jsonl")
+        self.path(JOURNAL)
     }
 
-    /// Makes the folder and writes the intent, under the lock that the answer holds.
+    fn stop(&self) -> PathBuf {
+        self.path("stop")
+    }
+
+    /// Writes the intent, under the lock that the answer holds.
     ///
     /// # Errors
-    /// When it exists or the disk does not take it; nothing is left then.
+    /// When there is a journal already or the disk does not take it; nothing is left then.
     pub fn claim(&self, intent: Intent) -> io::Result<File> {
-        fs::DirBuilder::new().mode(0o700).create(&self.path)?;
-        let open = || private().append(true).create_new(true).open(self.journal());
-        let claimed = open().and_then(|file| {
-            file.lock()?;
-            append(&file, &Line::Intent(intent))?;
-            Ok(file)
-        });
+        let journal = private().append(true).create_new(true).open(self.journal())?;
+        let claimed = journal.lock().and_then(|()| append(&journal, &Line::Intent(intent)));
         if claimed.is_err() {
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = fs::remove_file(self.journal());
         }
-        claimed
+        claimed.map(|()| journal)
     }
 
-    /// Looks at the folder.
+    /// Looks at the journal.
     ///
     /// # Errors
     /// When it is there and cannot be read.
     pub fn look(&self) -> io::Result<Found> {
         let file = match File::open(self.journal()) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(if self.path.exists() { Found::Left(None, None) } else { Found::Nothing }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(e) => return Err(e),
         };
         let kept = match file.try_lock() {
@@ -199,13 +208,13 @@ impl Folder {
     /// # Errors
     /// When the disk does not take it.
     pub fn write_stop(&self, order: StopOrder) -> io::Result<()> {
-        write_whole(&self.path.join("stop.json"), &serde_json::to_vec(&order)?)
+        write_whole(&self.stop(), &serde_json::to_vec(&order)?)
     }
 
     /// What the keeper is asked.
     #[must_use]
     pub fn stop_order(&self) -> Option<StopOrder> {
-        serde_json::from_slice(&fs::read(self.path.join("stop.json")).ok()?).ok()
+        serde_json::from_slice(&fs::read(self.stop()).ok()?).ok()
     }
 
     /// Opens the log for the command's output.
@@ -216,16 +225,33 @@ impl Folder {
         private().append(true).create(true).open(self.log())
     }
 
-    /// Removes the folder. To have none is no error.
+    /// Removes all of them, the journal last. To have none is no error.
     ///
     /// # Errors
     /// When something is left.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+        for path in [self.log(), self.metrics(), self.position(), self.stop(), self.journal()] {
+            match fs::remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
         }
+        Ok(())
     }
+}
+
+/// Where all attempts' files are.
+#[must_use]
+pub fn dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("attempts")
+}
+
+/// Names of all attempts that have a journal.
+#[must_use]
+pub fn names(state_dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir(state_dir)).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(JOURNAL)?.strip_suffix('.')?.to_owned());
+    entries.filter_map(name).collect()
 }
 
 /// Records who keeps the attempt, in its claimed journal.
@@ -257,7 +283,8 @@ fn append(mut journal: &File, line: &Line) -> io::Result<()> {
 /// # Errors
 /// When the disk does not take it; the old file stays then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("tmp");
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".tmp");
     let mut file = private().write(true).create(true).truncate(true).open(&fresh)?;
     file.write_all(bytes)?;
     fs::rename(&fresh, path)
