@@ -14,6 +14,12 @@ use crossbeam_channel::Sender;
 use crate::base::{AttemptId, Millis};
 use crate::engine::{Launch, Observation};
 
+/// File with the output of an attempt; the same on every backend.
+#[must_use]
+pub fn log_path(state_dir: &std::path::Path, name: &str) -> std::path::PathBuf {
+    state_dir.join("attempts").join(format!("{name}.log"))
+}
+
 /// A place where attempts run. Calls return at once; what came of them is an [`Observation`] on the channel given to
 /// [`Backend::start`]. Every call may be repeated for the same attempt without harm.
 pub trait Backend: Send {

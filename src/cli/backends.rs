@@ -5,6 +5,7 @@ use std::path::Path;
 use super::args::BackendKind;
 use super::exit::Failure;
 use crate::backend::Backend;
+use crate::backend::kubernetes::{KubernetesBackend, Settings};
 use crate::backend::local::{LocalBackend, LocalConfig};
 use crate::files::STATE_FOLDER;
 use crate::queue::Limits;
@@ -18,7 +19,6 @@ pub fn open(
     lineage: &str,
     limits: &Limits,
 ) -> Result<Box<dyn Backend>, Failure> {
-    let _ = project;
     match kind {
         BackendKind::Local => Ok(Box::new(LocalBackend::new(LocalConfig {
             root: root.to_owned(),
@@ -27,7 +27,10 @@ pub fn open(
             exe: std::env::current_exe()?,
             gpus: limits.quotas.gpu.unwrap_or(0),
         }))),
-        BackendKind::Kubernetes => Err(Failure::new(super::exit::Exit::Error, "kubernetes")),
+        BackendKind::Kubernetes => {
+            let decl = project.and_then(|p| p.kubernetes.as_ref());
+            Ok(Box::new(KubernetesBackend::new(Settings::read(decl, lineage, root.join(STATE_FOLDER)))?))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod backends;
 mod exit;
 mod house;
+mod install;
 mod output;
 mod plan;
 mod plan_schema;
@@ -99,6 +100,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Man { folder } => house::man(&here, folder),
         Command::Supervise { folder } => backends::supervise(folder),
         Command::Watch(args) => watch::run(&here, args),
-        Command::Install(_) | Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
+        Command::Install(args) => install::run(&here, args),
+        Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
     }
 }

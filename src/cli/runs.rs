@@ -19,7 +19,6 @@ use crate::base::text::{escape, escape_line};
 use crate::base::{Address, AttemptId, suggest};
 use crate::drive::{Clock, Drive, End, Settings};
 use crate::engine::{Engine, Input};
-use crate::files::STATE_FOLDER;
 use crate::record::{RunRecord, RunStatus, State};
 use crate::store::{Request, Store, StoreError};
 
@@ -46,7 +45,7 @@ pub fn logs(here: &Path, args: &args::Logs) -> Outcome {
         Failure::new(Exit::Error, words).hint("see why with `oppen explain`")
     })?;
     let attempt = AttemptId { address: record.spec.address.clone(), generation: record.generation, number };
-    let path = place.state_folder().join("attempts").join(attempt.name(store.lineage())).join("log");
+    let path = crate::backend::log_path(&place.state_folder(), &attempt.name(store.lineage()));
     let mut file = std::fs::File::open(&path).map_err(|e| Failure::new(Exit::Error, format!("there is no output of {attempt}: {e}")))?;
     let mut rest = Vec::new();
     loop {
@@ -277,9 +276,9 @@ fn destroy_locked(place: &Place, store: &mut Store, lock: &crate::store::Lock, a
     let mut backend = backends::open(place.backend, &place.loaded.root, place.loaded.project.as_ref(), store.lineage(), &place.limits)?;
     let (out, _keep) = crossbeam_channel::unbounded();
     backend.start(&[], out)?;
-    let folder = place.loaded.root.join(STATE_FOLDER).join("attempts");
+    let folder = place.state_folder();
     let local = place.backend == args::BackendKind::Local;
-    for attempt in attempts.iter().filter(|a| !local || folder.join(a.name(store.lineage())).exists()) {
+    for attempt in attempts.iter().filter(|a| !local || crate::backend::log_path(&folder, &a.name(store.lineage())).exists()) {
         backend.remove(attempt)?;
     }
     output::print("Destroyed.\n")?;
