@@ -151,6 +151,10 @@ impl Drive<'_> {
     fn turn(&mut self, inputs: Vec<Input>, turn: &mut Turn) -> Result<(), DriveError> {
         let (mut events, mut commands) = (Vec::new(), Vec::new());
         let now = self.clock.now();
+        if !inputs.is_empty() {
+            // Every step names the next time that counts; without a step the old one stands.
+            turn.wake = None;
+        }
         for input in inputs {
             self.note(&input, turn);
             let mut step = self.engine.step(input, now);
@@ -165,7 +169,6 @@ impl Drive<'_> {
             })?;
             self.view.events(&events, self.engine.state(), now);
         }
-        turn.wake = None;
         for command in commands {
             match command {
                 Command::Submit(launch) => self.backend.submit(*launch),

@@ -16,7 +16,9 @@ const MANAGER: &str = "oppen";
 /// All objects, in the order in which they are to be made.
 #[must_use]
 pub fn objects(namespace: &str, rates: &Rates, max_concurrent: u32) -> Vec<Value> {
-    let mut all = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels(Some(("pod-security.kubernetes.io/enforce", "restricted")))}})];
+    let mut all = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels(Some(("pod-security.kubernetes.io/enforce", "restricted")))}}),
+    ];
     let classes = [("urgent", 1000, "Goes first"), ("normal", 100, "The usual"), ("background", 10, "When nothing else wants to run")];
     all.extend(classes.map(|(name, value, description)| {
         json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": format!("oppen-{name}"), "labels": labels(None)},
@@ -56,7 +58,8 @@ fn limits(namespace: &str) -> Vec<Value> {
 
 fn configuration(namespace: &str, rates: &Rates, max_concurrent: u32) -> Vec<Value> {
     let hours = &rates.off_peak;
-    let ppm = |factor: u64| format!("{}.{:06}", factor / 1_000_000, factor % 1_000_000).trim_end_matches('0').trim_end_matches('.').to_owned();
+    let ppm =
+        |factor: u64| format!("{}.{:06}", factor / 1_000_000, factor % 1_000_000).trim_end_matches('0').trim_end_matches('.').to_owned();
     let policies = json!({
         "max_concurrent": max_concurrent.to_string(), "order": "priority, then first in first out",
         "priority.urgent": "1000", "priority.normal": "100", "priority.background": "10",
@@ -102,7 +105,10 @@ fn rights(namespace: &str) -> Vec<Value> {
 /// # Errors
 /// When an object cannot be written, in words.
 pub fn yaml(objects: &[Value]) -> Result<String, String> {
-    objects.iter().map(|o| serde_saphyr::to_string(o).map(|text| format!("---\n{}\n", text.trim_end())).map_err(|e| e.to_string())).collect()
+    objects
+        .iter()
+        .map(|o| serde_saphyr::to_string(o).map(|text| format!("---\n{}\n", text.trim_end())).map_err(|e| e.to_string()))
+        .collect()
 }
 
 /// Applies the objects; what was done is told line by line.
@@ -110,10 +116,18 @@ pub fn yaml(objects: &[Value]) -> Result<String, String> {
 /// # Errors
 /// When the cluster refuses one; those before it are there.
 pub fn apply(context: Option<&str>, objects: &[Value], mut say: impl FnMut(String)) -> Result<(), BackendError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| BackendError { message: e.to_string(), hint: None })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| BackendError { message: e.to_string(), hint: None })?;
     runtime.block_on(async {
         let client = super::client(context).await?;
-        let wrong = |what: &str, e: &dyn std::fmt::Display| BackendError::new(format!("{what}: {e}"), "ask an administrator of the cluster, or print the objects with `oppen install -o yaml`");
+        let wrong = |what: &str, e: &dyn std::fmt::Display| {
+            BackendError::new(
+                format!("{what}: {e}"),
+                "ask an administrator of the cluster, or print the objects with `oppen install -o yaml`",
+            )
+        };
         let discovery = Discovery::new(client.clone()).run().await.map_err(|e| wrong("the cluster does not tell what it knows", &e))?;
         for object in objects {
             let name = one(&client, &discovery, object).await.map_err(|e| wrong(&title(object), &e))?;
@@ -150,7 +164,23 @@ mod tests {
     fn the_objects_are_printed_as_yaml_that_reads_back() {
         let all = objects("team-a", &Rates::default(), 3);
         let kinds: Vec<&str> = all.iter().filter_map(|o| o["kind"].as_str()).collect();
-        assert_eq!(kinds, ["Namespace", "PriorityClass", "PriorityClass", "PriorityClass", "ResourceQuota", "ResourceQuota", "LimitRange", "ConfigMap", "ConfigMap", "ServiceAccount", "Role", "RoleBinding"]);
+        assert_eq!(
+            kinds,
+            [
+                "Namespace",
+                "PriorityClass",
+                "PriorityClass",
+                "PriorityClass",
+                "ResourceQuota",
+                "ResourceQuota",
+                "LimitRange",
+                "ConfigMap",
+                "ConfigMap",
+                "ServiceAccount",
+                "Role",
+                "RoleBinding"
+            ]
+        );
         let text = yaml(&all).unwrap();
         let first = text.split("---\n").nth(5).unwrap();
         let back: Value = serde_saphyr::from_str(first).unwrap();

@@ -46,7 +46,10 @@ pub fn of(launch: &Launch, settings: &Settings, classes: &[String]) -> Result<Jo
     let class = format!("oppen-{}", job.priority.class);
     let optional = [
         ("priorityClassName", classes.contains(&class).then(|| json!(class))),
-        ("imagePullSecrets", (!settings.image_pull_secrets.is_empty()).then(|| settings.image_pull_secrets.iter().map(|s| json!({"name": s})).collect())),
+        (
+            "imagePullSecrets",
+            (!settings.image_pull_secrets.is_empty()).then(|| settings.image_pull_secrets.iter().map(|s| json!({"name": s})).collect()),
+        ),
         ("volumes", settings.claim.as_ref().map(|claim| json!([{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]))),
         ("nodeSelector", settings.gpu_label.as_ref().zip(job.resources.gpu.kind.as_ref()).map(|(label, kind)| json!({label: kind}))),
     ];
@@ -62,7 +65,10 @@ pub fn of(launch: &Launch, settings: &Settings, classes: &[String]) -> Result<Jo
         "podFailurePolicy": {"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
         "template": {"metadata": {"labels": labels, "annotations": {ADDRESS: launch.attempt.address}}, "spec": pod},
     });
-    extend(&mut spec, [("activeDeadlineSeconds", job.timeout.map(|t| json!(seconds(t)))), ("suspend", settings.queue.as_ref().map(|_| json!(true)))]);
+    extend(
+        &mut spec,
+        [("activeDeadlineSeconds", job.timeout.map(|t| json!(seconds(t)))), ("suspend", settings.queue.as_ref().map(|_| json!(true)))],
+    );
     let digest = Digest::of(spec.to_string().as_bytes());
     let whole = json!({
         "apiVersion": "batch/v1", "kind": "Job",
@@ -76,7 +82,9 @@ fn container(launch: &Launch, settings: &Settings, image: &str) -> Result<Value,
     let job = &launch.spec.job;
     let mut env: Vec<Value> = launch.env.iter().map(|(name, value)| json!({"name": name, "value": literal(value)})).collect();
     for (name, reference) in &job.secret_env {
-        let (secret, key) = reference.split_once('/').ok_or_else(|| format!("the secret of `{name}` must be `secret/key` on Kubernetes, not `{reference}`"))?;
+        let (secret, key) = reference
+            .split_once('/')
+            .ok_or_else(|| format!("the secret of `{name}` must be `secret/key` on Kubernetes, not `{reference}`"))?;
         env.push(json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}));
     }
     let mut limits = json!({"cpu": show_cpu(job.resources.cpu_millis), "memory": job.resources.memory_bytes.to_string()});
@@ -87,7 +95,8 @@ fn container(launch: &Launch, settings: &Settings, image: &str) -> Result<Value,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false},
     });
-    let folder = |w: &Option<String>| w.as_ref().map_or(settings.mount.clone(), |w| format!("{}/{w}", settings.mount.trim_end_matches('/')));
+    let folder =
+        |w: &Option<String>| w.as_ref().map_or(settings.mount.clone(), |w| format!("{}/{w}", settings.mount.trim_end_matches('/')));
     let mounted = settings.claim.is_some();
     let optional = [
         ("imagePullPolicy", settings.image_pull_policy.as_ref().map(|p| json!(p))),
@@ -115,7 +124,12 @@ fn seconds(time: Millis) -> u64 {
 }
 
 fn label(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).take(MAX_LABEL).collect::<String>().trim_matches(['-', '_', '.']).to_owned()
+    text.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .take(MAX_LABEL)
+        .collect::<String>()
+        .trim_matches(['-', '_', '.'])
+        .to_owned()
 }
 
 /// The attempt that a Job is of, if it is one of ours.
@@ -143,10 +157,21 @@ mod tests {
 
     fn launch() -> Launch {
         let address = Address::new("w", "train", Some("lr=0.1"));
-        let job = JobSpec { job: "w/train".into(), image: Some("busybox".into()), timeout: Some(Millis(1500)), secret_env: [("TOKEN".to_owned(), "hub/token".to_owned())].into(), ..JobSpec::default() };
+        let job = JobSpec {
+            job: "w/train".into(),
+            image: Some("busybox".into()),
+            timeout: Some(Millis(1500)),
+            secret_env: [("TOKEN".to_owned(), "hub/token".to_owned())].into(),
+            ..JobSpec::default()
+        };
         let spec = RunSpec { address: address.clone(), job: job.into(), ..RunSpec::default() };
         let attempt = AttemptId { address, generation: 2, number: 3 };
-        Launch { attempt, spec: spec.into(), argv: vec!["echo".into(), "$(HOME) $x \"}],\"args\":[".into()], env: vec![("A".into(), "$(B)".into())] }
+        Launch {
+            attempt,
+            spec: spec.into(),
+            argv: vec!["echo".into(), "$(HOME) $x \"}],\"args\":[".into()],
+            env: vec![("A".into(), "$(B)".into())],
+        }
     }
 
     fn settings() -> Settings {

@@ -94,7 +94,8 @@ fn waits(pod: &Pod, facts: &mut Facts) {
             _ => {}
         }
     }
-    let lost = condition(pod, "Ready").is_some_and(|c| c.status == "Unknown") || pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Unknown"));
+    let lost = condition(pod, "Ready").is_some_and(|c| c.status == "Unknown")
+        || pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Unknown"));
     if lost {
         facts.unreachable = Some(format!("node {} does not answer; {} may still run", node(pod), name(pod)));
     }
@@ -137,7 +138,10 @@ fn failure(pod: &Pod) -> Outcome {
         return Outcome::new(Cause::Interrupted, code, words);
     }
     let status = pod.status.as_ref();
-    if let Some(words) = status.and_then(|s| s.reason.as_deref()).filter(|r| matches!(*r, "Evicted" | "NodeLost" | "Preempting" | "Shutdown" | "Terminated" | "NodeShutdown")) {
+    if let Some(words) = status
+        .and_then(|s| s.reason.as_deref())
+        .filter(|r| matches!(*r, "Evicted" | "NodeLost" | "Preempting" | "Shutdown" | "Terminated" | "NodeShutdown"))
+    {
         let detail = status.and_then(|s| s.message.as_deref()).unwrap_or_default();
         return Outcome::new(Cause::Interrupted, code, format!("{words}: {detail}"));
     }
@@ -182,7 +186,10 @@ mod tests {
     fn causes() {
         let cause = |f: Facts| f.ended.map(|(_, o)| (o.cause, o.exit_code));
         assert_eq!(cause(facts(failed("BackoffLimitExceeded"), &[pod(dead("Error", 3), json!({}))])), Some((Cause::Error, Some(3))));
-        assert_eq!(cause(facts(failed("BackoffLimitExceeded"), &[pod(dead("OOMKilled", 137), json!({}))])), Some((Cause::OutOfMemory, Some(137))));
+        assert_eq!(
+            cause(facts(failed("BackoffLimitExceeded"), &[pod(dead("OOMKilled", 137), json!({}))])),
+            Some((Cause::OutOfMemory, Some(137)))
+        );
         assert_eq!(cause(facts(failed("DeadlineExceeded"), &[])), Some((Cause::Timeout, None)));
         let disrupted = json!({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]});
         assert_eq!(cause(facts(failed("PodFailurePolicy"), &[pod(dead("Error", 143), disrupted)])), Some((Cause::Interrupted, Some(143))));

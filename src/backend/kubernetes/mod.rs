@@ -128,12 +128,16 @@ pub async fn client(context: Option<&str>) -> Result<Client, BackendError> {
         Some(context) => {
             let file = Kubeconfig::read().map_err(|e| wrong(format!("there is no usable kubeconfig: {e}")))?;
             let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|e| wrong(format!("the context `{context}` cannot be used: {e}")))?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(|e| wrong(format!("the context `{context}` cannot be used: {e}")))?
         }
     };
     let url = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|e| wrong(e.to_string()))?;
-    let unreachable = |words: String| BackendError::new(format!("the cluster {url} does not answer: {words}"), "nothing was started; try again when it can be reached");
+    let unreachable = |words: String| {
+        BackendError::new(format!("the cluster {url} does not answer: {words}"), "nothing was started; try again when it can be reached")
+    };
     match tokio::time::timeout(FIRST_CONTACT, client.apiserver_version()).await {
         Err(_) => Err(unreachable(format!("nothing within {}s", FIRST_CONTACT.as_secs()))),
         Ok(Err(e)) => Err(unreachable(e.to_string())),
@@ -148,7 +152,11 @@ impl Backend for KubernetesBackend {
             let client = client(settings.context.as_deref()).await?;
             let classes: Api<PriorityClass> = Api::all(client.clone());
             // Without the right to list them, pods get the cluster's default priority.
-            let classes = classes.list(&Default::default()).await.map(|l| l.items.into_iter().filter_map(|c| c.metadata.name).collect()).unwrap_or_default();
+            let classes = classes
+                .list(&Default::default())
+                .await
+                .map(|l| l.items.into_iter().filter_map(|c| c.metadata.name).collect())
+                .unwrap_or_default();
             Ok::<_, BackendError>(Arc::new(Cluster::new(client, settings, classes, out)))
         })?;
         self.runtime.spawn(watch::jobs(Arc::clone(&cluster)));

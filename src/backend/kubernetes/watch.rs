@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::runtime::watcher::{Config, Event, watcher};
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{Config, Event, watcher};
 
 use super::job::LINEAGE;
 use super::work::Cluster;
@@ -31,7 +31,7 @@ pub async fn jobs(cluster: Arc<Cluster>) {
                 }
                 match event {
                     Event::Apply(job) | Event::InitApply(job) => cluster.job_seen(job),
-                    Event::Delete(job) => cluster.job_deleted(&job).await,
+                    Event::Delete(job) => cluster.job_deleted(&job),
                     Event::Init | Event::InitDone => {}
                 }
             }

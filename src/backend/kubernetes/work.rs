@@ -102,7 +102,10 @@ impl Cluster {
                 Ok(job) => return self.job_seen(job),
                 Err(kube::Error::Api(status)) if status.code == 409 => return self.adopt(&name, &attempt, &wanted).await,
                 Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains("exceeded quota") => {
-                    self.tell(Observation::Noticed { attempt: attempt.clone(), anomaly: Anomaly::Waiting { detail: status.message.clone() } });
+                    self.tell(Observation::Noticed {
+                        attempt: attempt.clone(),
+                        anomaly: Anomaly::Waiting { detail: status.message.clone() },
+                    });
                 }
                 Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
                     return self.tell(Observation::Refused { attempt, detail: status.message.clone() });
@@ -119,7 +122,11 @@ impl Cluster {
 
     async fn adopt(self: &Arc<Self>, name: &str, attempt: &AttemptId, wanted: &Job) {
         match self.jobs().get_opt(name).await {
-            Ok(Some(found)) if job::attempt(&found, &self.settings.lineage).as_ref() == Some(attempt) && job::digest(&found) == job::digest(wanted) => self.job_seen(found),
+            Ok(Some(found))
+                if job::attempt(&found, &self.settings.lineage).as_ref() == Some(attempt) && job::digest(&found) == job::digest(wanted) =>
+            {
+                self.job_seen(found)
+            }
             Ok(Some(found)) => {
                 let owner = found.metadata.labels.as_ref().and_then(|l| l.get(job::LINEAGE)).map_or("nobody".to_owned(), Clone::clone);
                 let detail = format!("a Job `{name}` of lineage {owner} stands in namespace {}", self.settings.namespace);
@@ -143,31 +150,37 @@ impl Cluster {
                 self.job_seen(found);
             }
             Ok(Some(_)) => {}
-            Ok(None) => self.gone(&name).await,
+            Ok(None) => {
+                self.gone(&name).await;
+            }
             Err(_) => {}
         }
     }
 
-    /// The Job is not there. Its pods may be, until they have ended.
-    async fn gone(self: &Arc<Self>, name: &str) {
+    /// The Job is not there. Its pods may be, until they have ended; false as long as that is not known.
+    async fn gone(self: &Arc<Self>, name: &str) -> bool {
         let selector = ListParams::default().labels(&format!("{JOB_NAME}={name},{}={}", job::LINEAGE, self.settings.lineage));
-        let Ok(pods) = self.pods().list(&selector).await else { return };
+        let Ok(pods) = self.pods().list(&selector).await else { return false };
         if pods.items.iter().any(judge::may_run) {
-            return;
+            return false;
         }
-        let Ok(None) = self.jobs().get_opt(name).await else { return };
+        let Ok(None) = self.jobs().get_opt(name).await else { return true };
         let (attempt, seen, outcome) = {
             let mut known = self.known();
-            let Some(tracked) = known.get_mut(name) else { return };
-            let Some(attempt) = tracked.attempt.clone() else { return };
+            let Some(tracked) = known.get_mut(name) else { return true };
+            let Some(attempt) = tracked.attempt.clone() else { return true };
             let seen = tracked.job.take().is_some() || tracked.told.started.is_some();
             tracked.ending = true;
             (attempt, seen.then(|| tracked.told.started.as_ref().map(|(at, _)| *at)), tracked.doomed.clone())
         };
-        let Some(started) = seen else { return self.tell(Observation::Absent { attempt }) };
+        let Some(started) = seen else {
+            self.tell(Observation::Absent { attempt });
+            return true;
+        };
         let outcome = outcome.unwrap_or_else(|| Outcome::new(Cause::Interrupted, None, "its Job was deleted"));
         self.finish_logs(name).await;
         self.tell(Observation::Ended { attempt, started, at: now(), outcome, outputs: Vec::new() });
+        true
     }
 
     /// Deletes the Job; its end is told when it and its pods are gone.
@@ -184,7 +197,9 @@ impl Cluster {
                 let _ = self.jobs().delete(&name, &DeleteParams::foreground()).await;
             }
             Ok(Some(_)) => self.tell(Observation::Absent { attempt }),
-            Ok(None) => self.gone(&name).await,
+            Ok(None) => {
+                self.gone(&name).await;
+            }
             Err(_) => {}
         }
     }
@@ -217,10 +232,15 @@ impl Cluster {
     }
 
     /// A Job that was deleted.
-    pub async fn job_deleted(self: &Arc<Self>, found: &Job) {
-        if let Some(name) = &found.metadata.name {
-            self.gone(name).await;
-        }
+    pub fn job_deleted(self: &Arc<Self>, found: &Job) {
+        let Some(name) = found.metadata.name.clone() else { return };
+        let cluster = Arc::clone(self);
+        tokio::spawn(async move {
+            // Its pods take their grace to end; until then it may still run.
+            while !cluster.gone(&name).await {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
     }
 
     /// A pod as the API has it.
@@ -257,7 +277,11 @@ impl Cluster {
                 self.tell(Observation::Noticed { attempt: attempt.clone(), anomaly: anomaly(words) });
             }
         }
-        let ran = pods.iter().filter(|p| facts.started.is_some() && p.spec.is_some()).max_by_key(|p| p.metadata.creation_timestamp.clone().map(|t| t.0)).and_then(|p| p.metadata.name.clone());
+        let ran = pods
+            .iter()
+            .filter(|p| facts.started.is_some() && p.spec.is_some())
+            .max_by_key(|p| p.metadata.creation_timestamp.clone().map(|t| t.0))
+            .and_then(|p| p.metadata.name.clone());
         if let Some(pod) = ran.filter(|_| tracked.logging.is_none()) {
             tracked.logging = Some(tokio::spawn(logs::follow(Arc::clone(self), name.to_owned(), attempt.clone(), pod)));
         }
@@ -267,7 +291,11 @@ impl Cluster {
         }
         if let Some((at, outcome)) = facts.ended.clone() {
             tracked.ending = true;
-            let outputs = if outcome.cause == Cause::Success { tracked.outputs.iter().map(|p| OutputRecord { path: p.clone(), digest: None, bytes: 0 }).collect() } else { Vec::new() };
+            let outputs = if outcome.cause == Cause::Success {
+                tracked.outputs.iter().map(|p| OutputRecord { path: p.clone(), digest: None, bytes: 0 }).collect()
+            } else {
+                Vec::new()
+            };
             let end = Observation::Ended { attempt, started: facts.started.map(|(at, _)| at), at, outcome, outputs };
             let (cluster, name) = (Arc::clone(self), name.to_owned());
             tokio::spawn(async move {
