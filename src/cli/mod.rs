@@ -15,6 +15,7 @@ mod progress;
 mod runs;
 mod session;
 mod signals;
+mod sim;
 mod status;
 mod validate;
 mod watch;
@@ -101,6 +102,6 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Supervise { folder } => backends::supervise(folder),
         Command::Watch(args) => watch::run(&here, args),
         Command::Install(args) => install::run(&here, args),
-        Command::Sim(_) => Err(Failure::new(Exit::Usage, "not wired")),
+        Command::Sim(args) => sim::run(args),
     }
 }

@@ -33,6 +33,8 @@ pub struct Entry {
     pub blocked: u32,
     /// When the engine saw the live attempt start, by the engine's clock.
     pub started: Option<Timestamp>,
+    /// Since when the backend says that the live attempt is not there.
+    pub absent: Option<Timestamp>,
     timer: Option<Timestamp>,
 }
 
@@ -91,6 +93,7 @@ impl Index {
                     place: Place::Out,
                     blocked: 0,
                     started: None,
+                    absent: None,
                     timer: None,
                 });
                 id

@@ -24,6 +24,9 @@ pub use port::{Command, Input, Launch, Observation, Order, Step};
 
 /// Silence after which an attempt is asked after again.
 pub const RECHECK: Millis = Millis::from_secs(30);
+/// How long "it is not there" must hold before what may have run counts as gone: longer than any answer travels, so that one given
+/// before a creation is not taken for one after it. Backends must give up on answers that take longer than 20 seconds.
+pub const CONFIRM: Millis = Millis::from_secs(25);
 /// What a backend gets beyond timeout and grace before the engine ends an attempt itself.
 pub const SLACK: Millis = Millis::from_secs(30);
 

@@ -64,6 +64,9 @@ impl Engine {
     fn seen(&mut self, attempt: &AttemptId, now: Timestamp) {
         if self.phase(attempt).is_some() {
             self.rearm(&attempt.address, now);
+            if let Some(entry) = self.index.id(&attempt.address).and_then(|id| self.index.entry(id)) {
+                entry.absent = None;
+            }
         }
     }
 
@@ -101,6 +104,7 @@ impl Engine {
         let address = attempt.address.clone();
         if let Some(entry) = self.index.id(&address).and_then(|id| self.index.entry(id)) {
             entry.started = None;
+            entry.absent = None;
         }
         match policy::after(record) {
             Next::Done => self.over(&address, Event::Succeeded { address: address.clone() }, now),
@@ -125,6 +129,9 @@ impl Engine {
     /// The backend surely does not have it: an intent that never arrived is sent again under its name; what ran is gone.
     fn absent(&mut self, attempt: AttemptId, now: Timestamp) {
         let Some(phase) = self.phase(&attempt) else { return };
+        if phase != AttemptPhase::Admitted && !self.confirmed_absent(&attempt, now) {
+            return;
+        }
         let (at, nobody) = (now, |cause, words: &str| Outcome::new(cause, None, words));
         match phase {
             AttemptPhase::Admitted => {
@@ -154,6 +161,18 @@ impl Engine {
             ),
             AttemptPhase::Ended => {}
         }
+    }
+
+    /// True when the attempt has been gone for long enough; until then it is asked after again.
+    fn confirmed_absent(&mut self, attempt: &AttemptId, now: Timestamp) -> bool {
+        let Some(id) = self.index.id(&attempt.address) else { return false };
+        let Some(entry) = self.index.entry(id) else { return false };
+        let since = *entry.absent.get_or_insert(now);
+        let confirmed = now.since(since) >= super::CONFIRM;
+        if !confirmed {
+            self.index.set_timer(id, Some(since.after(super::CONFIRM)));
+        }
+        confirmed
     }
 
     /// A report about an attempt that is over changes nothing; one that contradicts the record is noted.

@@ -1,0 +1,57 @@
+//! A thousand seeds over the shipped engine, and the proof that the simulator sees mistakes.
+
+use oppen::backend::simulated::{Mutation, Report, simulate};
+
+#[test]
+fn a_thousand_seeds_hold_every_promise() {
+    let first = std::env::var("OPPEN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let mut total = Report::default();
+    for seed in first..first + 1000 {
+        match simulate(seed, None, |_| {}) {
+            Ok(report) => total.add(&report),
+            Err(v) => panic!(
+                "seed {seed}, step {}: {}\n{}\n`oppen sim --seed {seed} --seeds 1 --trace` shows it",
+                v.step,
+                v.what,
+                v.trace.join("\n")
+            ),
+        }
+    }
+    // A simulator that does nothing holds every promise: faults of every kind were met, and work was done.
+    assert!(total.executions > 5_000 && total.events > 50_000, "{total:?}");
+    for kind in [
+        "API away",
+        "crash after the write",
+        "crash before the write",
+        "crash between commands",
+        "deleted by hand",
+        "doubled report",
+        "doubled request",
+        "late report",
+        "lost answer",
+        "lost report",
+        "lost request",
+        "overtaken driver",
+    ] {
+        assert!(total.faults.get(kind).is_some_and(|n| *n > 100), "{kind} was hardly met: {:?}", total.faults);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let run = || simulate(7, None, |_| {});
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn every_mistake_put_in_on_purpose_is_found() {
+    let mut missed = Vec::new();
+    for mutation in Mutation::ALL {
+        let found = (0..300).find_map(|seed| simulate(seed, Some(mutation), |_| {}).err());
+        match found {
+            Some(v) => println!("{mutation:?}: seed {}, step {}: {}", v.seed, v.step, v.what),
+            None => missed.push(mutation),
+        }
+    }
+    assert!(missed.is_empty(), "not found within 300 seeds: {missed:?}");
+}
