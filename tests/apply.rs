@@ -1,0 +1,261 @@
+//! Plan and apply on this machine, end to end: real files, real processes, real kills.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Project(tempfile::TempDir);
+
+impl Project {
+    fn new(jobs: &str) -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        project.write("oppen.yaml", "apiVersion: oppen/v1\nkind: Project\nname: test\n");
+        project.write("workflows/w.yaml", &format!("apiVersion: oppen/v1\nkind: Workflow\nname: w\njobs:\n{jobs}"));
+        project
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let path = self.path().join("workflows/w.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oppen"));
+        command.args(args).current_dir(self.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    fn oppen(&self, args: &[&str]) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.command(args).output().unwrap();
+        (status.code().unwrap_or(-1), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+    }
+
+    fn start(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let out = self.command(args).output().unwrap();
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stdout)))
+    }
+
+    fn runs(&self) -> Vec<Value> {
+        self.json(&["status", "-o", "json"])["runs"].as_array().cloned().unwrap()
+    }
+
+    fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(30), "waited for {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path().join(path)).unwrap_or_default()
+    }
+}
+
+/// Three trainings that count how often they ran, and a report.
+const COUNTED: &str = "  prepare: {run: 'echo p >> count; echo data > data.txt', outputs: [data.txt]}
+  train: {needs: [prepare], run: 'echo t{{ params.lr }} >> count; echo loss={{ params.lr }}', matrix: {lr: [1, 2, 3]}, metric: {name: loss, goal: minimize}}
+  report: {needs: [train], run: 'echo r{{ needs.train.best.params.lr }} >> count'}
+";
+
+#[test]
+fn a_second_apply_has_nothing_to_do_and_an_edit_reruns_only_what_it_reaches() {
+    let project = Project::new(COUNTED);
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 2);
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    assert_eq!(project.read("count").lines().count(), 5);
+    let (code, text) = project.oppen(&["apply"]);
+    assert!(code == 0 && text.contains("Nothing to change"), "{text}");
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 0);
+    project.edit("lr: [1, 2, 3]", "lr: [1, 2, 5]");
+    let plan = project.json(&["plan", "-o", "json"]);
+    let actions: Vec<String> = plan["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("{} {}", r["action"].as_str().unwrap(), r["address"].as_str().unwrap()))
+        .collect();
+    assert_eq!(actions, ["create w/train[lr=5]", "rerun w/report", "forget w/train[lr=3]"]);
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    assert_eq!(project.read("count").lines().count(), 7);
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 0);
+    // Back again: the finished result serves, nothing runs but what is downstream of a change.
+    project.edit("lr: [1, 2, 5]", "lr: [1, 2, 3]");
+    let plan = project.json(&["plan", "-o", "json"]);
+    assert!(plan["runs"].as_array().unwrap().iter().any(|r| r["action"] == "reuse" && r["address"] == "w/train[lr=3]"), "{plan:#}");
+}
+
+#[test]
+fn a_param_that_changes_in_place_is_named() {
+    let project = Project::new("  a: {run: [echo, \"{{ params.lr }}\"], sweep: {method: grid, parameters: {lr: {values: [0.1]}}}}\n");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    project.edit("[0.1]", "[0.01]");
+    let plan = project.json(&["plan", "-o", "json"]);
+    assert_eq!(plan["runs"][0]["reasons"], serde_json::json!([{"key": "params.lr", "before": "0.1", "after": "0.01"}]));
+    project.edit("run: [echo", "priority: urgent, run: [echo");
+    project.edit("[0.01]", "[0.1]");
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 0, "a finished run does not run again for another priority");
+}
+
+#[test]
+fn killed_at_any_time_no_run_is_doubled_and_none_is_lost() {
+    let project = Project::new(
+        "  a: {run: 'echo s >> n-{{ params.i }}; sleep 0.3', matrix: {i: {range: [0, 12]}}}\n  z: {needs: [a], run: 'cat n-* > all'}\n",
+    );
+    for wait in [50, 150, 400, 700] {
+        let mut apply = project.start(&["apply", "--lock-timeout", "5s"]);
+        std::thread::sleep(Duration::from_millis(wait));
+        apply.kill().unwrap();
+        apply.wait().unwrap();
+    }
+    let (code, text) = project.oppen(&["apply"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(project.read("all").lines().count(), 12, "each run ran once");
+    assert!(project.runs().iter().all(|r| r["status"] == "succeeded" && r["attempts"].as_array().unwrap().len() == 1));
+}
+
+#[test]
+fn outputs_that_are_missing_or_changed_are_drift_and_are_put_back() {
+    let project = Project::new(COUNTED);
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    std::fs::remove_file(project.path().join("data.txt")).unwrap();
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 6);
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    assert_eq!(project.read("data.txt"), "data\n");
+    assert_eq!(project.read("count").lines().count(), 5, "nothing ran");
+    project.write("data.txt", "by hand\n");
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 6);
+    let (_, text) = project.oppen(&["apply"]);
+    assert!(project.read("data.txt") == "data\n" && text.contains("is kept as"), "{text}");
+}
+
+#[test]
+fn saved_plans_are_obeyed_or_stale() {
+    let project = Project::new("  a: {run: 'echo a >> count'}\n");
+    assert_eq!(project.oppen(&["plan", "--save", "plan.json"]).0, 0);
+    assert_eq!(project.oppen(&["apply", "plan.json"]).0, 0);
+    assert_eq!(project.read("count"), "a\n");
+    assert_eq!(project.oppen(&["apply", "plan.json"]).0, 5, "the state has moved on");
+    assert_eq!(project.read("count"), "a\n");
+    project.edit("echo a", "echo b");
+    assert_eq!(project.oppen(&["apply", "--expect", "0000000000000000"]).0, 5);
+    let id = project.json(&["plan", "-o", "json"])["plan_id"].as_str().unwrap().to_owned();
+    assert_eq!(project.oppen(&["apply", "--expect", &id]).0, 0);
+    project.write("broken.json", "{\"format_version\": 1}");
+    assert_eq!(project.oppen(&["apply", "broken.json"]).0, 5);
+}
+
+#[test]
+fn two_applies_at_once_the_second_is_told_who_and_changes_nothing() {
+    let project = Project::new("  a: {run: 'sleep 1; echo a >> count'}\n");
+    let mut first = project.start(&["apply"]);
+    project.until("the first to start", || {
+        project.path().join(".oppen/state.db").exists() && project.oppen(&["lock", "list"]).1.contains("pid")
+    });
+    let (code, text) = project.oppen(&["apply"]);
+    assert!(code == 7 && text.contains(&format!("pid {}", first.id())), "{code} {text}");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(project.read("count"), "a\n");
+}
+
+#[test]
+fn failures_are_retried_by_cause_and_skip_what_needs_them() {
+    let project = Project::new(
+        "  flaky: {run: 'test -e mark || { touch mark; exit 7; }', retry: {errors: 1, backoff: 100ms}}
+  bad: {run: 'exit 3', retry: {backoff: 100ms}}
+  after: {needs: [bad], run: 'echo no'}
+  slow: {run: 'sleep 60', timeout: 300ms, grace: 100ms}
+",
+    );
+    let (code, text) = project.oppen(&["apply"]);
+    assert_eq!(code, 8, "{text}");
+    let runs = project.runs();
+    let run = |name: &str| runs.iter().find(|r| r["address"] == format!("w/{name}")).cloned().unwrap();
+    assert_eq!((run("flaky")["status"].as_str(), run("flaky")["attempts"].as_array().map(Vec::len)), (Some("succeeded"), Some(2)));
+    assert_eq!(run("bad")["attempts"][0]["outcome"]["exit_code"], 3);
+    assert_eq!((run("after")["status"].as_str(), run("after")["because"].as_str()), (Some("skipped"), Some("w/bad")));
+    assert_eq!(run("slow")["attempts"][0]["outcome"]["cause"], "timeout");
+    project.edit("exit 3", "exit 0");
+    project.edit("sleep 60", "true");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+}
+
+#[test]
+fn a_disk_that_is_full_starts_nothing_and_says_where_the_rest_is() {
+    let project = Project::new("  a: {run: 'echo a >> count', matrix: {i: {range: [0, 300]}}}\n");
+    let oppen = env!("CARGO_BIN_EXE_oppen");
+    // Files may grow to 60 KiB: the journal of three hundred runs is larger.
+    let script = format!("trap '' XFSZ; ulimit -f 60; exec {oppen} apply");
+    let out = Command::new("sh").args(["-c", &script]).current_dir(project.path()).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot be written") || text.contains("could not be stored"), "{text}");
+    assert_eq!(project.read("count"), "", "nothing started without a durable intent");
+    assert_eq!(project.oppen(&["apply"]).0, 0, "with space again, everything runs");
+    assert_eq!(project.read("count").lines().count(), 300);
+}
+
+#[test]
+fn a_secret_is_nowhere_but_in_the_process() {
+    let project = Project::new("  a: {run: 'test ${#TOKEN} = 13', secrets: {TOKEN: MY_TOKEN}}\n");
+    let out = project.command(&["apply"]).env("MY_TOKEN", "sentinel-5f2c").output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let found = Command::new("grep").args(["-r", "-l", "sentinel-5f2c", ".oppen"]).current_dir(project.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
+
+#[test]
+fn an_interrupt_lets_runs_end_and_a_second_one_cancels_them() {
+    let project = Project::new("  a: {run: 'sleep 1; echo a >> count', matrix: {i: {range: [0, 6]}}}\n");
+    let signal = |child: &Child| assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut apply = project.start(&["apply"]);
+    project.until("three to run", || {
+        project.path().join(".oppen/state.db").exists()
+            && project.oppen(&["status", "-o", "json"]).1.matches("\"status\": \"running\"").count() == 3
+    });
+    signal(&apply);
+    assert_eq!(apply.wait().unwrap().code(), Some(130));
+    assert_eq!(project.read("count").lines().count(), 3, "what ran went on to its end, nothing new was launched");
+    let mut apply = project.start(&["apply"]);
+    project.until("the others to run", || project.oppen(&["status", "-o", "json"]).1.matches("\"status\": \"running\"").count() == 3);
+    signal(&apply);
+    std::thread::sleep(Duration::from_millis(400));
+    signal(&apply);
+    assert_eq!(apply.wait().unwrap().code(), Some(130));
+    assert_eq!(project.runs().iter().filter(|r| r["status"] == "cancelled").count(), 3);
+}
+
+#[test]
+fn the_plans_json_fits_its_schema() {
+    let project = Project::new(COUNTED);
+    let schema: Value =
+        serde_json::from_str(&std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/plan.json")).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    for round in 0..2 {
+        let plan = project.json(&["plan", "-o", "json"]);
+        let errors: Vec<String> = schema.iter_errors(&plan).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "round {round}: {errors:?}");
+        project.oppen(&["apply"]);
+        if round == 0 {
+            project.edit("echo t", "echo u");
+        }
+    }
+}
