@@ -173,5 +173,13 @@ fn lines_of(span: &SourceSpan, text: &str) -> SourceSpan {
     let (start, end) = (span.offset().min(text.len()), (span.offset() + span.len()).min(text.len()));
     let from = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
     let to = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |i| end + i);
+    // Of a line without end only the neighbourhood is shown.
+    let near = |mut at: usize| {
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let (from, to) = (from.max(near(start.saturating_sub(200))), to.min(near(text.len().min(end + 200))));
     SourceSpan::from((from, to - from))
 }

@@ -140,13 +140,19 @@ pub fn parse(file: FileId, text: &str, diags: &mut Diagnostics) -> Vec<Node> {
     documents
 }
 
+fn too_deep(at: Span) -> Diagnostic {
+    Diagnostic::error("too-deep", at, format!("nested more than {MAX_DEPTH} levels deep")).hint("nest less deeply")
+}
+
 fn syntax(at: Span, info: &str) -> Diagnostic {
+    // The parser looks ahead over brackets, and has a limit of its own for that.
+    if info.contains("recursion") {
+        return too_deep(at);
+    }
     let hint = if info.contains("tab") {
         "indent with spaces"
     } else if info.contains("mapping values") || info.contains("simple key") {
         "check the indentation, and quote values that contain `: `"
-    } else if info.contains("recursion") {
-        "nest less deeply"
     } else {
         "check quotes, brackets and indentation here and on the line before"
     };
@@ -217,7 +223,7 @@ impl Builder<'_> {
 
     fn deeper(&mut self, open: Open, span: Span) -> Result<Option<Node>, Diagnostic> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Diagnostic::error("too-deep", span, format!("nested more than {MAX_DEPTH} levels deep")).hint("nest less deeply"));
+            return Err(too_deep(span));
         }
         self.open.push(open);
         Ok(None)
