@@ -11,7 +11,7 @@ use crate::base::resources::{show_cpu, show_memory};
 use crate::base::{Money, Span};
 use crate::expand::{Desired, OnExceed};
 use crate::price::Rates;
-use crate::queue::{Demand, Limits};
+use crate::queue::{Demand, Limits, Quotas};
 use crate::record::{Estimate, JobSpec, RunSpec};
 use crate::spec::types::LimitsDecl;
 
@@ -119,6 +119,16 @@ pub fn run_limits(desired: &Desired, runs: &[&RunSpec], limits: Option<&LimitsDe
                 .map(|l| format!("a timeout of {}, the limit is {}", job.timeout.map_or("any length".to_owned(), |t| t.to_string()), l.0)),
         );
         (!over.is_empty()).then(|| (format!("asks for {}", over.join("; ")), "ask for less, or raise `limits` in oppen.yaml".to_owned()))
+    })
+}
+
+/// Runs that ask for more than the namespace lets one pod have.
+#[must_use]
+pub fn namespace(desired: &Desired, runs: &[&RunSpec], pod: &Quotas) -> Vec<Verdict> {
+    let alone = Limits { quotas: pod.clone(), max_concurrent: u32::MAX, ..Limits::default() };
+    per_job(desired, runs, "namespace", |job| {
+        let why = alone.never(&Demand::of(job))?.replace("the pool has", "the namespace lets a pod have");
+        Some((why, "ask for less, or have the LimitRange of the namespace changed".to_owned()))
     })
 }
 

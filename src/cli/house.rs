@@ -76,7 +76,7 @@ pub fn init(here: &Path, args: &args::Init) -> Outcome {
 
 /// `graph`
 pub fn graph(here: &Path, args: &args::Graph) -> Outcome {
-    let session = Session::read(here, &args.files.paths, &args.files.set, None);
+    let session = Session::read(here, &args.files.paths, &args.files.set, Some(args::BackendKind::Local));
     session.sound(&[])?;
     output::print(&match args.output {
         Drawing::Text => draw::tree(&session.desired, output::unicode()),

@@ -8,7 +8,9 @@ use rustc_hash::FxHashSet;
 use super::args::{BackendKind, Files, Part};
 use super::exit::{Exit, Failure};
 use super::{output, problems};
+use crate::backend::kubernetes::{Settings, namespace};
 use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
+use crate::check::Verdict;
 use crate::diff::{self, Plan, select};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
@@ -33,6 +35,10 @@ pub struct Session {
     pub limits: Limits,
     /// Where runs run.
     pub backend: BackendKind,
+    /// Most that one run may have where it runs.
+    ceiling: Quotas,
+    /// What was seen of the place where runs run.
+    verdicts: Vec<Verdict>,
 }
 
 /// The project's root and where runs run, without reading workflows.
@@ -124,7 +130,33 @@ impl Session {
         let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
-        Self { loaded, diags, desired, templates, rates, limits, backend }
+        let mut session =
+            Self { loaded, diags, desired, templates, rates, limits, backend, ceiling: Quotas::default(), verdicts: Vec::new() };
+        session.ask_namespace();
+        session
+    }
+
+    /// On Kubernetes the namespace's quotas hold too, as far as they can be read.
+    fn ask_namespace(&mut self) {
+        if self.backend != BackendKind::Kubernetes || self.diags.has_errors() {
+            return;
+        }
+        let decl = self.loaded.project.as_ref().and_then(|p| p.kubernetes.as_ref());
+        let settings = Settings::read(decl, "", self.state_folder());
+        match namespace::read(&settings) {
+            Ok(allowed) => {
+                namespace::within(&mut self.limits, &allowed);
+                self.ceiling = allowed.pod;
+            }
+            Err(error) => self.verdicts.push(Verdict {
+                rule: "namespace".into(),
+                blocks: false,
+                subject: format!("namespace {}", settings.namespace).into(),
+                message: format!("could not be looked at, its quotas are not checked: {}", error.message),
+                hint: error.hint.unwrap_or_else(|| "plan again when the cluster can be reached".to_owned()),
+                span: None,
+            }),
+        }
     }
 
     /// As [`Session::read`], from arguments.
@@ -177,6 +209,7 @@ impl Session {
             project: self.loaded.project.as_ref(),
             rates: &self.rates,
             limits: &self.limits,
+            ceiling: &self.ceiling,
             pool_hint: match self.backend {
                 BackendKind::Local => "ask for less, set `pool.quotas` in oppen.yaml, or run it with `--backend kubernetes`",
                 BackendKind::Kubernetes => "ask for less, or raise `pool.quotas` in oppen.yaml",
@@ -187,7 +220,7 @@ impl Session {
             now,
             only: if self.loaded.whole { None } else { Some(&names) },
             select: &selection,
-            verdicts: Vec::new(),
+            verdicts: self.verdicts.clone(),
             templates: self.templates.clone(),
         }))
     }

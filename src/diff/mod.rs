@@ -16,7 +16,7 @@ use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::check::Verdict;
 use crate::expand::Desired;
 use crate::price::Rates;
-use crate::queue::Limits;
+use crate::queue::{Limits, Quotas};
 use crate::record::{OutputRecord, RunRecord, RunSpec, RunStatus, State};
 use crate::spec::types::Project;
 
@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub rates: &'a Rates,
     /// The pool.
     pub limits: &'a Limits,
+    /// Most that one run may have where it runs (a namespace's LimitRange).
+    pub ceiling: &'a Quotas,
     /// What helps when the pool is too small for a run.
     pub pool_hint: &'a str,
     /// Where runs run.

@@ -144,6 +144,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     let priced: Vec<(&RunSpec, &Estimate)> = starting.iter().filter_map(|(s, a)| a.estimate.as_deref().map(|e| (*s, e))).collect();
     let limits = request.project.and_then(|p| p.limits.as_ref());
     let mut all = check::pool(request.desired, &specs, request.limits, request.pool_hint);
+    all.extend(check::namespace(request.desired, &specs, request.ceiling));
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));

@@ -7,6 +7,7 @@ pub mod install;
 mod job;
 mod judge;
 mod logs;
+pub mod namespace;
 mod watch;
 mod work;
 
