@@ -259,3 +259,32 @@ fn the_plans_json_fits_its_schema() {
         }
     }
 }
+
+#[test]
+fn a_plan_of_other_files_leaves_runs_alone() {
+    let project = Project::new("  a: {run: 'echo loss=1'}\n");
+    project.write("other/x.yaml", "apiVersion: oppen/v1\nkind: Workflow\nname: x\njobs:\n  b: {run: 'true'}\n");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    assert_eq!(project.oppen(&["apply", "other/x.yaml"]).0, 0);
+    assert_eq!(project.oppen(&["plan", "--detailed-exitcode"]).0, 0, "x is not of the project's own files");
+    assert_eq!(project.oppen(&["plan", "other", "--detailed-exitcode"]).0, 0);
+    project.write("other/x.yaml", "apiVersion: oppen/v1\nkind: Workflow\nname: x\njobs:\n  c: {run: 'true'}\n");
+    let plan = project.json(&["plan", "other", "-o", "json"]);
+    let actions: Vec<String> = plan["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("{} {}", r["action"].as_str().unwrap(), r["address"].as_str().unwrap()))
+        .collect();
+    assert_eq!(actions, ["create x/c", "forget x/b"]);
+    std::fs::remove_file(project.path().join("workflows/w.yaml")).unwrap();
+    project.write("workflows/v.yaml", "apiVersion: oppen/v1\nkind: Workflow\nname: v\njobs:\n  a: {run: 'echo loss=1'}\n");
+    let plan = project.json(&["plan", "-o", "json"]);
+    let actions: Vec<String> = plan["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| format!("{} {}", r["action"].as_str().unwrap(), r["address"].as_str().unwrap()))
+        .collect();
+    assert_eq!(actions, ["reuse v/a", "forget w/a"], "the same work under another name is not done again");
+}

@@ -223,7 +223,7 @@ pub fn execute(
 fn restore(ground: &Ground<'_>, plan: &Plan) -> Result<(), Failure> {
     let objects = Objects::new(ground.root.join(STATE_FOLDER).join("objects"));
     for planned in plan.runs.iter().filter(|r| r.action == Action::Reuse) {
-        for output in planned.outputs.iter().filter(|o| o.digest.is_some()) {
+        for output in planned.result.iter().flat_map(|r| &r.outputs).filter(|o| o.digest.is_some()) {
             if ground.root.join(&output.path).exists()
                 && let Ok(kept) = objects.put(ground.root, &output.path)
                 && kept.digest != output.digest

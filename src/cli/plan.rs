@@ -68,7 +68,7 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
                 run["params"] = spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect::<serde_json::Map<_, _>>().into();
                 run["priority"] = json!(spec.job.priority.class);
             }
-            if let Some(from) = &r.from {
+            if let Some(from) = r.result.as_ref().map(|r| &r.from) {
                 run["from"] = json!(from);
             }
             if let Some(estimate) = &r.estimate {

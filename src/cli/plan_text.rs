@@ -93,7 +93,7 @@ fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp)
     for reason in first.reasons.iter().filter(|r| r.key != "new" && r.key != "gone").take(6) {
         let _ = writeln!(out, "      {}", fit(&reason_text(reason, many && !is_same(group, reason)), width().saturating_sub(6)));
     }
-    if let Some(from) = first.from.as_ref().filter(|f| **f != first.address) {
+    if let Some(from) = first.result.as_ref().map(|r| &r.from).filter(|f| **f != first.address) {
         let _ = writeln!(out, "      {}", fit(&format!("result of {from}"), width().saturating_sub(6)));
     }
 }
@@ -221,7 +221,7 @@ pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
         for reason in run.reasons.iter() {
             let _ = writeln!(out, "  because  {}", reason_text(reason, false));
         }
-        if let Some(from) = &run.from {
+        if let Some(from) = run.result.as_ref().map(|r| &r.from) {
             let _ = writeln!(out, "  result   {from}");
         }
         if let Some(spec) = &run.spec {

@@ -124,8 +124,8 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
     let (mark, words) = match event {
         Event::Started { place, .. } => (style::paint(style::LIVE, ">"), format!("started on {}", escape(place))),
         Event::Succeeded { address } => (style::paint(style::GOOD, "+"), succeeded(state.runs.get(address)?)),
-        Event::Reused { from, spec, .. } if *from == spec.address => (style::paint(style::LIVE, "="), "outputs put back".to_owned()),
-        Event::Reused { from, .. } => (style::paint(style::LIVE, "="), format!("reuses the result of {from}")),
+        Event::Reused { result, spec } if result.from == spec.address => (style::paint(style::LIVE, "="), "outputs put back".to_owned()),
+        Event::Reused { result, .. } => (style::paint(style::LIVE, "="), format!("reuses the result of {}", result.from)),
         Event::Failed { address, .. } => (style::paint(style::BAD, "x"), format!("failed: {}", failure(state.runs.get(address)?))),
         Event::Cancelled { .. } => (style::paint(style::BAD, "x"), "cancelled".to_owned()),
         Event::Skipped { because, .. } => (style::paint(style::CHANGE, "-"), format!("skipped: {because} did not succeed")),

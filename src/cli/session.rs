@@ -16,7 +16,7 @@ use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
 use crate::price::Rates;
 use crate::queue::{Limits, Quotas};
-use crate::record::{RunRecord, State};
+use crate::record::{OutputRecord, State};
 use crate::store::Store;
 
 /// The project with everything that its files say.
@@ -193,11 +193,12 @@ impl Session {
     pub fn plan(&self, store: Option<&Store>, state: &State, part: &Part, now: Timestamp) -> Result<Plan, Failure> {
         let selection = selection(part)?;
         self.check_targets(part)?;
-        let names: FxHashSet<Arc<str>> = self.desired.workflows.iter().map(|w| Arc::clone(&w.name)).collect();
-        let workflows: FxHashSet<&str> = names.iter().map(AsRef::as_ref).collect();
+        let workflows: FxHashSet<&str> = self.desired.workflows.iter().map(|w| &*w.name).collect();
+        let planned: FxHashSet<Arc<str>> =
+            self.loaded.workflows.iter().map(|(w, _)| self.loaded.sources.path(w.span.file).into()).collect();
         let drift = files::drift::find(&self.loaded.root, state, |a| workflows.contains(a.workflow()));
         let objects = Objects::new(self.state_folder().join("objects"));
-        let restorable = |record: &RunRecord| record.outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
+        let restorable = |outputs: &[OutputRecord]| outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
         let past = store.map(Store::past);
         let nothing = ();
         Ok(diff::plan(&diff::Request {
@@ -218,7 +219,8 @@ impl Session {
             lineage: store.map_or("", Store::lineage),
             serial: store.map_or(Ok(0), Store::serial)?,
             now,
-            only: if self.loaded.whole { None } else { Some(&names) },
+            files: &planned,
+            whole: self.loaded.whole,
             select: &selection,
             verdicts: self.verdicts.clone(),
             templates: self.templates.clone(),

@@ -17,20 +17,20 @@ use crate::check::Verdict;
 use crate::expand::Desired;
 use crate::price::Rates;
 use crate::queue::{Limits, Quotas};
-use crate::record::{OutputRecord, RunRecord, RunSpec, RunStatus, State};
+use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State};
 use crate::spec::types::Project;
 
 pub use plan::{Action, Drift, Origin, Plan, Planned, Reason};
 
 /// Finished work that is no longer in the state.
 pub trait History {
-    /// A succeeded run with this fingerprint, and its outputs.
-    fn finished(&self, fingerprint: &Fingerprint) -> Option<(Address, Vec<OutputRecord>)>;
+    /// What a succeeded run with this fingerprint left.
+    fn finished(&self, fingerprint: &Fingerprint) -> Option<Finished>;
 }
 
 /// No history.
 impl History for () {
-    fn finished(&self, _: &Fingerprint) -> Option<(Address, Vec<OutputRecord>)> {
+    fn finished(&self, _: &Fingerprint) -> Option<Finished> {
         None
     }
 }
@@ -45,8 +45,8 @@ pub struct Request<'a> {
     pub history: &'a dyn History,
     /// Outputs of recorded runs that are not as they were left.
     pub drift: &'a [Drift],
-    /// True when outputs of this run can be put back from the store.
-    pub restorable: &'a dyn Fn(&RunRecord) -> bool,
+    /// True when these outputs can be put back from the store.
+    pub restorable: &'a dyn Fn(&[OutputRecord]) -> bool,
     /// The project document.
     pub project: Option<&'a Project>,
     /// Rates.
@@ -65,8 +65,10 @@ pub struct Request<'a> {
     pub serial: u64,
     /// When the plan is made.
     pub now: Timestamp,
-    /// Workflows that were planned; none means all of the project, and what is in no file any more is cancelled or forgotten.
-    pub only: Option<&'a FxHashSet<Arc<str>>>,
+    /// Files that were planned: runs of theirs that are in no file any more are cancelled or forgotten.
+    pub files: &'a FxHashSet<Arc<str>>,
+    /// True when the whole project was planned, so that files that are gone count too.
+    pub whole: bool,
     /// Which actions are wanted.
     pub select: &'a select::Selection,
     /// Further verdicts (limits of the namespace).
@@ -136,8 +138,7 @@ impl<'a> Differ<'a> {
             origin,
             reasons,
             spec: Some(Arc::clone(spec)),
-            from: None,
-            outputs: Vec::new(),
+            result: None,
             estimate: None,
             start: None,
         });
@@ -147,7 +148,7 @@ impl<'a> Differ<'a> {
         let request = self.request;
         match request.state.runs.get(&spec.address) {
             None => match self.finished(spec) {
-                Some((from, outputs)) => self.reuse(spec, from, outputs, Arc::clone(&self.new), Origin::Edit),
+                Some(result) => self.reuse(spec, result, Arc::clone(&self.new), Origin::Edit),
                 None => self.act(spec, Action::Create, Origin::Edit, Arc::clone(&self.new)),
             },
             Some(record) if record.spec.fingerprint == spec.fingerprint => self.same(spec, record),
@@ -185,8 +186,8 @@ impl<'a> Differ<'a> {
             .iter()
             .map(|d| Reason { key: format!("outputs.{}", d.path), before: Some("recorded".to_owned()), after: Some(d.what.clone()) })
             .collect();
-        if (self.request.restorable)(record) {
-            self.reuse(spec, spec.address.clone(), record.outputs.clone(), reasons.into(), Origin::Drift);
+        if (self.request.restorable)(&record.outputs) {
+            self.reuse(spec, Finished::of(record), reasons.into(), Origin::Drift);
         } else {
             self.act(spec, Action::Rerun, Origin::Drift, reasons.into());
         }
@@ -216,8 +217,8 @@ impl<'a> Differ<'a> {
         }
         reasons.extend(needs);
         match self.finished(spec) {
-            Some((from, outputs)) => {
-                self.reuse(spec, from, outputs, reasons.into(), origin);
+            Some(result) => {
+                self.reuse(spec, result, reasons.into(), origin);
                 // What is downstream has another result to start from, though nothing runs here.
                 self.changed += 1;
             }
@@ -225,24 +226,31 @@ impl<'a> Differ<'a> {
         }
     }
 
-    fn reuse(&mut self, spec: &Arc<RunSpec>, from: Address, outputs: Vec<OutputRecord>, reasons: Arc<[Reason]>, origin: Origin) {
+    fn reuse(&mut self, spec: &Arc<RunSpec>, result: Finished, reasons: Arc<[Reason]>, origin: Origin) {
         self.act(spec, Action::Reuse, origin, reasons);
         if let Some(planned) = self.actions.last_mut() {
-            planned.from = Some(from);
-            planned.outputs = outputs;
+            planned.result = Some(Box::new(result));
         }
     }
 
     /// An equal run that succeeded: in the state under another address, or in history.
-    fn finished(&mut self, spec: &RunSpec) -> Option<(Address, Vec<OutputRecord>)> {
+    fn finished(&mut self, spec: &RunSpec) -> Option<Finished> {
         let state = self.request.state;
         let index = self.by_fingerprint.get_or_insert_with(|| {
             state.runs.values().filter(|r| r.status == RunStatus::Succeeded).map(|r| (r.spec.fingerprint, r)).collect()
         });
-        if let Some(record) = index.get(&spec.fingerprint).filter(|r| (self.request.restorable)(r)) {
-            return Some((record.spec.address.clone(), record.outputs.clone()));
+        let known = index.get(&spec.fingerprint).map(|record| Finished::of(record));
+        let usable = |f: &Finished| !f.is_empty() && (self.request.restorable)(&f.outputs);
+        known.filter(usable).or_else(|| self.request.history.finished(&spec.fingerprint).filter(usable))
+    }
+
+    /// Runs that came from another file, named by a person, are not this plan's to end.
+    fn in_scope(&self, record: &RunRecord) -> bool {
+        match &record.spec.job.file {
+            Some(file) if self.request.files.contains(file) => true,
+            Some(file) => self.request.whole && (file.starts_with("workflows/") || &**file == "oppen.yaml"),
+            None => self.request.whole,
         }
-        self.request.history.finished(&spec.fingerprint)
     }
 
     /// Runs of the state that no file wants any more.
@@ -251,7 +259,7 @@ impl<'a> Differ<'a> {
         let reasons: Arc<[Reason]> = vec![Reason { key: "gone".to_owned(), before: Some("in the files".to_owned()), after: None }].into();
         for record in self.request.state.runs.values() {
             let address = &record.spec.address;
-            let in_scope = self.request.only.is_none_or(|only| only.contains(address.workflow()));
+            let in_scope = self.in_scope(record);
             if !in_scope || wanted.contains(address) {
                 continue;
             }
@@ -262,8 +270,7 @@ impl<'a> Differ<'a> {
                 origin: Origin::Edit,
                 reasons: Arc::clone(&reasons),
                 spec: None,
-                from: None,
-                outputs: Vec::new(),
+                result: None,
                 estimate: None,
                 start: None,
             });

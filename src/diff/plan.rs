@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Address, Digest, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
 use crate::queue::Limits;
-use crate::record::{Estimate, OutputRecord, RunSpec};
+use crate::record::{Estimate, Finished, RunSpec};
 
 /// Version of the plan's JSON.
 pub const FORMAT_VERSION: u32 = 1;
@@ -94,12 +94,9 @@ pub struct Planned {
     /// The wanted run; none for cancel and forget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Arc<RunSpec>>,
-    /// The run whose result serves.
+    /// The finished run whose result serves, and what it left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Address>,
-    /// Outputs to put in place, for reuse.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<OutputRecord>,
+    pub result: Option<Box<Finished>>,
     /// Time and money, for runs that start; for reuse what the reused run took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Box<Estimate>>,

@@ -38,7 +38,7 @@ pub fn orders(plan: &Plan) -> Vec<Order> {
         Some(match r.action {
             Action::Create | Action::Rerun => Order::Run(spec?),
             Action::Update => Order::Update(spec?),
-            Action::Reuse => Order::Reuse { spec: spec?, from: r.from.clone()?, outputs: r.outputs.clone() },
+            Action::Reuse => Order::Reuse { spec: spec?, result: r.result.as_deref().cloned()? },
             Action::Cancel | Action::Forget => Order::Forget(r.address.clone()),
         })
     };

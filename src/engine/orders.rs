@@ -16,14 +16,14 @@ impl Engine {
             match order {
                 Order::Run(spec) => self.run(spec, &by, now),
                 Order::Update(spec) => self.update(&spec, now),
-                Order::Reuse { spec, from, outputs } => {
+                Order::Reuse { spec, result } => {
                     if self.state.runs.get(&spec.address).is_some_and(|r| r.status.is_live()) {
                         // The old result is still being made: it is ended first, and the next plan reuses.
                         self.cancel(&spec.address, &by, now);
                         continue;
                     }
                     self.untrack(&spec.address);
-                    self.emit(Event::Reused { spec: Arc::clone(&spec), from, outputs }, now);
+                    self.emit(Event::Reused { spec: Arc::clone(&spec), result }, now);
                     self.track(&spec.address);
                 }
                 Order::Cancel(address) => self.cancel(&address, &by, now),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::record::event::{Anomaly, Event, MetricPoint, Outcome};
 use crate::record::run::RunSpec;
-use crate::record::state::OutputRecord;
+use crate::record::state::{Finished, OutputRecord};
 
 /// One thing that happened outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +59,8 @@ pub enum Order {
     Reuse {
         /// The wanted run.
         spec: Arc<RunSpec>,
-        /// The finished run.
-        from: Address,
-        /// Its outputs.
-        outputs: Vec<OutputRecord>,
+        /// The finished run and what it left.
+        result: Finished,
     },
     /// End it.
     Cancel(Address),

@@ -31,6 +31,8 @@ pub struct Instance<'a> {
     pub defaults: Option<&'a Defaults>,
     /// Labels of its workflow document.
     pub workflow: &'a Workflow,
+    /// File of the outermost workflow.
+    pub file: Arc<str>,
     /// Team that pays: of the outermost workflow that names one.
     pub team: Option<Arc<str>>,
     /// Values of the inputs.
@@ -48,6 +50,7 @@ struct Frame<'a> {
     workflow: &'a Workflow,
     /// `workflow/` or `workflow/outer.`.
     prefix: String,
+    file: Arc<str>,
     team: Option<Arc<str>>,
     inputs: Arc<Value>,
     input_names: Arc<[Arc<str>]>,
@@ -89,6 +92,7 @@ impl<'a> Builder<'a, '_> {
         let frame = Frame {
             workflow,
             prefix: format!("{}/", name.0),
+            file: self.sources.path(workflow.span.file).into(),
             team: workflow.team.as_ref().map(|t| Arc::clone(&t.0)),
             inputs: Arc::new(bound.values),
             input_names: workflow.inputs.iter().map(|(n, _, _)| Arc::clone(n)).collect(),
@@ -149,6 +153,7 @@ impl<'a> Builder<'a, '_> {
             span,
             defaults: frame.workflow.defaults.as_ref(),
             workflow: frame.workflow,
+            file: Arc::clone(&frame.file),
             team: frame.team.clone(),
             inputs: Arc::clone(&frame.inputs),
             input_names: Arc::clone(&frame.input_names),
@@ -212,6 +217,7 @@ impl<'a> Builder<'a, '_> {
         let inner = Frame {
             workflow,
             prefix: format!("{}{name}.", frame.prefix),
+            file: Arc::clone(&frame.file),
             team: frame.team.clone().or_else(|| workflow.team.as_ref().map(|t| Arc::clone(&t.0))),
             inputs: Arc::new(bound.values),
             input_names: workflow.inputs.iter().map(|(n, _, _)| Arc::clone(n)).collect(),

@@ -62,6 +62,7 @@ impl Spreader<'_, '_> {
         let is_late = settings.is_late() || command.is_late();
         let base = JobSpec {
             job: Arc::clone(&instance.address),
+            file: Some(Arc::clone(&instance.file)),
             team: instance.team.as_ref().map(ToString::to_string),
             needs: instance.needs.iter().map(|(a, _)| Arc::clone(a)).collect(),
             late_inputs: is_late.then(|| (*instance.inputs).clone()),

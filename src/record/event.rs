@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::run::RunSpec;
-use super::state::OutputRecord;
+use super::state::{Finished, OutputRecord};
 use crate::base::{Address, AttemptId, Timestamp};
 
 /// One fact. The journal stores it with a sequence number, the time and the writer's fencing epoch.
@@ -33,10 +33,8 @@ pub enum Event {
     Reused {
         /// The wanted run.
         spec: Arc<RunSpec>,
-        /// The run whose result it is.
-        from: Address,
-        /// Its outputs.
-        outputs: Vec<OutputRecord>,
+        /// The finished run and what it left.
+        result: Finished,
     },
     /// The run is wanted in another shape, once its live older generation has ended.
     Superseded {

@@ -8,4 +8,4 @@ pub mod state;
 
 pub use event::{Anomaly, Cause, Event, Outcome};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec};
-pub use state::{Attempt, AttemptPhase, MetricSummary, OutputRecord, RunRecord, RunStatus, State};
+pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, RunRecord, RunStatus, State};

@@ -29,6 +29,9 @@ pub struct RunSpec {
 pub struct JobSpec {
     /// `workflow/job`, the prefix of the runs' addresses.
     pub job: Arc<str>,
+    /// File of the workflow, relative to the project's root: a plan of other files leaves the run alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<str>>,
     /// Team that pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<String>,

@@ -186,6 +186,33 @@ pub struct OutputRecord {
     pub bytes: u64,
 }
 
+/// What a finished run left, for another to take over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// The run.
+    pub from: Address,
+    /// Its outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputRecord>,
+    /// What it reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<Arc<str>, MetricSummary>,
+}
+
+impl Finished {
+    /// Of a record.
+    #[must_use]
+    pub fn of(record: &RunRecord) -> Self {
+        Self { from: record.spec.address.clone(), outputs: record.outputs.clone(), metrics: record.metrics.clone() }
+    }
+
+    /// True when there is nothing to take over: what such a run did cannot be known, so it is done again.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty() && self.metrics.is_empty()
+    }
+}
+
 impl State {
     /// Notes one event. Events about unknown runs or attempts change nothing.
     pub fn apply(&mut self, event: &Event, now: Timestamp) {
@@ -197,11 +224,12 @@ impl State {
                     run.spec = Arc::clone(spec);
                 }
             }
-            Event::Reused { spec, from, outputs } => {
+            Event::Reused { spec, result } => {
                 self.plan(spec, now);
                 self.with(&spec.address, |run| {
-                    run.reused_from = Some(from.clone());
-                    run.outputs.clone_from(outputs);
+                    run.reused_from = Some(result.from.clone());
+                    run.outputs.clone_from(&result.outputs);
+                    run.metrics.clone_from(&result.metrics);
                     run.end(RunStatus::Succeeded, now);
                 });
             }

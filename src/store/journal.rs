@@ -10,7 +10,7 @@ use super::wire::{StoredSpec, event_text};
 use super::{Store, StoreError};
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::diff::History;
-use crate::record::{Event, JobSpec, OutputRecord, RunRecord, RunStatus, State};
+use crate::record::{Event, Finished, JobSpec, RunRecord, RunStatus, State};
 
 /// One line of history.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,13 +146,13 @@ pub struct Past<'a> {
 }
 
 impl History for Past<'_> {
-    fn finished(&self, fingerprint: &Fingerprint) -> Option<(Address, Vec<OutputRecord>)> {
+    fn finished(&self, fingerprint: &Fingerprint) -> Option<Finished> {
         if !self.any {
             return None;
         }
-        let mut query = self.store.db.prepare_cached("SELECT address, outputs FROM finished WHERE fingerprint = ?1").ok()?;
-        let (address, outputs): (String, String) = query.query_row([&fingerprint.0[..]], |r| Ok((r.get(0)?, r.get(1)?))).ok()?;
-        Some((Address::parse(&address).ok()?, serde_json::from_str(&outputs).ok()?))
+        let mut query = self.store.db.prepare_cached("SELECT result FROM finished WHERE fingerprint = ?1").ok()?;
+        let result: String = query.query_row([&fingerprint.0[..]], |r| r.get(0)).ok()?;
+        serde_json::from_str(&result).ok()
     }
 }
 
@@ -177,13 +177,10 @@ fn project(tx: &rusqlite::Transaction<'_>, jobs: &mut JobIds, state: &State, add
         spec,
         body
     ])?;
-    if record.status == RunStatus::Succeeded && record.reused_from.is_none() {
-        let outputs = serde_json::to_string(&record.outputs).map_err(json)?;
-        tx.prepare_cached("INSERT OR REPLACE INTO finished VALUES (?1, ?2, ?3)")?.execute(params![
-            fingerprint,
-            address.as_str(),
-            outputs
-        ])?;
+    let result = Finished::of(record);
+    if record.status == RunStatus::Succeeded && record.reused_from.is_none() && !result.is_empty() {
+        let result = serde_json::to_string(&result).map_err(json)?;
+        tx.prepare_cached("INSERT OR REPLACE INTO finished VALUES (?1, ?2)")?.execute(params![fingerprint, result])?;
     }
     Ok(())
 }

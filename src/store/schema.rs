@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- Results that can serve again.
 CREATE TABLE IF NOT EXISTS finished (
-    fingerprint BLOB PRIMARY KEY, address TEXT NOT NULL, outputs TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    fingerprint BLOB PRIMARY KEY, result TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lock (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, holder TEXT, renewed INTEGER NOT NULL) STRICT;
 -- What other processes ask the holder of the lock to do.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::{Address, Fingerprint};
-use crate::record::{CommandLine, Event, JobSpec, RunSpec};
+use crate::record::{CommandLine, Event, Finished, JobSpec, RunSpec};
 
 /// A spec without the settings that it shares.
 #[derive(Serialize, Deserialize)]
@@ -42,23 +42,21 @@ struct WithSpec<'a> {
     job: i64,
     spec: StoredSpec<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a Address>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outputs: Option<&'a [crate::record::OutputRecord]>,
+    result: Option<&'a Finished>,
 }
 
 /// The journal's text of an event; `job` is the number of its settings.
 pub fn event_text(event: &Event, job: Option<i64>) -> serde_json::Result<String> {
-    let (word, from, outputs) = match event {
-        Event::Planned { .. } => ("planned", None, None),
-        Event::Updated { .. } => ("updated", None, None),
-        Event::Superseded { .. } => ("superseded", None, None),
-        Event::Reused { from, outputs, .. } => ("reused", Some(from), Some(outputs.as_slice())),
+    let (word, result) = match event {
+        Event::Planned { .. } => ("planned", None),
+        Event::Updated { .. } => ("updated", None),
+        Event::Superseded { .. } => ("superseded", None),
+        Event::Reused { result, .. } => ("reused", Some(result)),
         other => return serde_json::to_string(other),
     };
     match (event.spec(), job) {
         (Some(spec), Some(job)) => {
-            serde_json::to_string(&WithSpec { event: word, fingerprint: &spec.fingerprint, job, spec: StoredSpec::of(spec), from, outputs })
+            serde_json::to_string(&WithSpec { event: word, fingerprint: &spec.fingerprint, job, spec: StoredSpec::of(spec), result })
         }
         _ => serde_json::to_string(event),
     }
