@@ -21,6 +21,8 @@ pub use clock::Clock;
 const POLL: Duration = Duration::from_millis(200);
 /// How often the lock's lease is renewed.
 const RENEW: Duration = Duration::from_secs(15);
+/// How long reports that free nothing wait for others: what starts and ends at once is one transaction.
+const LINGER: Duration = Duration::from_millis(2);
 /// Observations taken into one transaction at the most.
 const BATCH: usize = 512;
 
@@ -226,6 +228,11 @@ impl Drive<'_> {
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(until),
         }
         inputs.extend(observations.try_iter().take(BATCH).map(Input::Observed));
+        while !inputs.is_empty() && inputs.len() < BATCH && inputs.iter().all(can_wait) {
+            let Ok(next) = observations.recv_timeout(LINGER) else { break };
+            inputs.push(Input::Observed(next));
+            inputs.extend(observations.try_iter().take(BATCH).map(Input::Observed));
+        }
         while let Ok(control) = self.control.try_recv() {
             match control {
                 Control::Input(input) => inputs.push(input),
@@ -254,4 +261,14 @@ impl Drive<'_> {
             _ => None,
         }
     }
+}
+
+/// True when nothing waits for what the engine makes of it.
+fn can_wait(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Observed(
+            Observation::Exists { .. } | Observation::Started { .. } | Observation::Metrics { .. } | Observation::Noticed { .. }
+        )
+    )
 }

@@ -35,7 +35,8 @@ impl Store {
         let path = self.path.clone();
         let io = |e: rusqlite::Error| super::explain(&path, &e);
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(io)?;
-        let epoch: i64 = tx.query_row("SELECT epoch FROM lock WHERE id = 1", [], |r| r.get(0)).map_err(io)?;
+        let epoch: i64 =
+            tx.prepare_cached("SELECT epoch FROM lock WHERE id = 1").and_then(|mut q| q.query_row([], |r| r.get(0))).map_err(io)?;
         if epoch != lock.epoch {
             return Err(StoreError::Fenced);
         }

@@ -135,6 +135,8 @@ impl Store {
         db.pragma_update(None, "journal_mode", "wal").map_err(io)?;
         db.pragma_update(None, "synchronous", "full").map_err(io)?;
         db.pragma_update(None, "foreign_keys", "on").map_err(io)?;
+        db.pragma_update(None, "wal_autocheckpoint", 4000).map_err(io)?;
+        db.set_prepared_statement_cache_capacity(32);
         if version < schema::VERSION {
             schema::create(&db).map_err(io)?;
         }
