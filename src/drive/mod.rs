@@ -228,8 +228,9 @@ impl Drive<'_> {
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(until),
         }
         inputs.extend(observations.try_iter().take(BATCH).map(Input::Observed));
+        let until = Instant::now() + LINGER;
         while !inputs.is_empty() && inputs.len() < BATCH && inputs.iter().all(can_wait) {
-            let Ok(next) = observations.recv_timeout(LINGER) else { break };
+            let Ok(next) = observations.recv_deadline(until) else { break };
             inputs.push(Input::Observed(next));
             inputs.extend(observations.try_iter().take(BATCH).map(Input::Observed));
         }

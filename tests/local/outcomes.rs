@@ -171,6 +171,8 @@ fn gpu_slots_are_never_shared() -> Result {
     running.wait(|o| matches!(o, Observation::Noticed { .. }))?;
     running.backend.stop(&attempt("queued"), Millis(0));
     assert_outcome(&running.ended(&attempt("queued"))?, Cause::Cancelled, None);
+    running.backend.stop(&attempt("hold"), Millis(0));
+    running.ended(&attempt("hold"))?;
     Ok(())
 }
 
