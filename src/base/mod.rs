@@ -10,6 +10,7 @@ pub mod source;
 pub mod suggest;
 pub mod text;
 pub mod time;
+pub mod window;
 
 pub use diag::{Diagnostic, Diagnostics, Severity};
 pub use ids::{Address, AttemptId, Digest, Fingerprint};
@@ -17,6 +18,7 @@ pub use money::Money;
 pub use resources::{Capacity, Gpu, Resources};
 pub use source::{FileId, SourceMap, Span};
 pub use time::{Millis, Timestamp};
+pub use window::{Period, Window};
 
 /// A value of the typed tree: what inputs, params and metrics hold. Integers stay integers.
 pub type Value = serde_json::Value;

@@ -72,6 +72,12 @@ impl Millis {
         std::time::Duration::from_millis(self.0)
     }
 
+    /// The sum, saturating.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// `self * n`, saturating.
     #[must_use]
     pub const fn times(self, n: u64) -> Self {

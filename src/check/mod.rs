@@ -4,14 +4,13 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::resources::{show_cpu, show_memory};
-use crate::base::{Money, Span};
-use crate::expand::{Desired, OnExceed};
+use crate::base::{Money, Span, Timestamp};
+use crate::expand::{Desired, OnExceed, Scope};
 use crate::price::Rates;
-use crate::queue::{Demand, Limits, Quotas};
+use crate::queue::{Account, Demand, Limits, Quotas};
 use crate::record::{Estimate, JobSpec, RunSpec};
 use crate::spec::types::LimitsDecl;
 
@@ -36,15 +35,18 @@ pub struct Verdict {
 /// A budget with what counts against it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetLine {
-    /// `workflow NAME`, `project NAME` or `sweep ADDRESS`.
+    /// `workflow NAME`, `project NAME`, `sweep ADDRESS`, `team NAME a month`.
     pub scope: Arc<str>,
-    /// Cost of attempts that ended.
+    /// Posted in its window.
     pub spent: Money,
     /// Expected cost of what runs.
     pub running: Money,
+    /// Set aside for what runs.
+    #[serde(default)]
+    pub reserved: Money,
     /// Expected cost of what the plan starts.
     pub plan: Money,
-    /// The sum.
+    /// Spent, running and plan together.
     pub total: Money,
     /// The limit.
     pub limit: Money,
@@ -54,27 +56,14 @@ pub struct BudgetLine {
     pub on_exceed: OnExceed,
     /// Whether the sum is above the limit.
     pub exceeded: bool,
+    /// When it begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
 }
 
-/// A limit of money and who counts against it.
-pub struct Budget<'a> {
-    /// As shown.
-    pub scope: String,
-    /// Address prefix of the runs that count: `workflow/`, `workflow/job`, or nothing for all.
-    pub prefix: &'a str,
-    /// The limit.
-    pub limit: Money,
-    /// What happens above it.
-    pub on_exceed: OnExceed,
-    /// Where it is written.
-    pub span: Span,
-}
-
-/// Money by job, in the three states of a budget.
+/// Money towards one budget.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sums {
-    /// Ended attempts.
-    pub spent: Money,
     /// What runs.
     pub running: Money,
     /// What the plan starts.
@@ -82,9 +71,6 @@ pub struct Sums {
     /// Runs of the plan without a price.
     pub unpriced: usize,
 }
-
-/// Sums by `workflow/job`.
-pub type ByJob = FxHashMap<Arc<str>, Sums>;
 
 /// Runs that the pool can never hold: one verdict for each job and reason.
 #[must_use]
@@ -181,34 +167,25 @@ fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule
     }
 }
 
-/// Adds up what counts against each budget.
+/// What counts against each budget. A budget of each run has no line: every run is looked at for itself.
 #[must_use]
-pub fn budget_lines(budgets: &[Budget<'_>], sums: &ByJob) -> Vec<BudgetLine> {
-    budgets
-        .iter()
-        .map(|budget| {
-            let mine = |job: &str| {
-                job.strip_prefix(budget.prefix)
-                    .is_some_and(|rest| budget.prefix.is_empty() || budget.prefix.ends_with('/') || rest.is_empty())
-            };
-            let mut total = Sums::default();
-            for (_, sums) in sums.iter().filter(|(job, _)| mine(job)) {
-                total.spent += sums.spent;
-                total.running += sums.running;
-                total.plan += sums.plan;
-                total.unpriced += sums.unpriced;
-            }
-            let sum = total.spent + total.running + total.plan;
+pub fn budget_lines(accounts: &[Account], sums: &[Sums]) -> Vec<BudgetLine> {
+    let shared = accounts.iter().zip(sums).filter(|(a, _)| a.rule.scope != Scope::Run);
+    shared
+        .map(|(account, sums)| {
+            let total = account.spent + sums.running + sums.plan;
             BudgetLine {
-                scope: budget.scope.as_str().into(),
-                spent: total.spent,
-                running: total.running,
-                plan: total.plan,
-                total: sum,
-                limit: budget.limit,
-                unpriced: total.unpriced,
-                on_exceed: budget.on_exceed,
-                exceeded: sum > budget.limit,
+                scope: Arc::clone(&account.rule.name),
+                spent: account.spent,
+                running: sums.running,
+                reserved: account.reserved,
+                plan: sums.plan,
+                total,
+                limit: account.rule.limit,
+                unpriced: sums.unpriced,
+                on_exceed: account.rule.on_exceed,
+                exceeded: total > account.rule.limit,
+                next: account.next,
             }
         })
         .collect()
@@ -216,39 +193,56 @@ pub fn budget_lines(budgets: &[Budget<'_>], sums: &ByJob) -> Vec<BudgetLine> {
 
 /// What budgets say: above the limit, or not known because a run has no estimate.
 #[must_use]
-pub fn budgets(budgets: &[Budget<'_>], lines: &[BudgetLine]) -> Vec<Verdict> {
+pub fn budgets(accounts: &[Account], lines: &[BudgetLine]) -> Vec<Verdict> {
+    let shared: Vec<&Account> = accounts.iter().filter(|a| a.rule.scope != Scope::Run).collect();
+    let verdict = |rule: &str, line: &BudgetLine, span, blocks, message: String, hint: &str| Verdict {
+        rule: rule.into(),
+        blocks,
+        subject: Arc::clone(&line.scope),
+        message,
+        hint: hint.to_owned(),
+        span,
+    };
     let mut verdicts = Vec::new();
-    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.unpriced > 0) {
+    for (account, line) in shared.iter().zip(lines).filter(|(_, l)| l.unpriced > 0) {
         let runs = if line.unpriced == 1 { "1 run".to_owned() } else { format!("{} runs", line.unpriced) };
         let message = format!("has {runs} without an estimate: its cost counts once it has run");
-        verdicts.push(Verdict {
-            rule: "unpriced".into(),
-            blocks: false,
-            subject: Arc::clone(&line.scope),
-            message,
-            hint: "declare an `estimate`".to_owned(),
-            span: Some(budget.span),
+        verdicts.push(verdict("unpriced", line, account.rule.span, false, message, "declare an `estimate`"));
+    }
+    for (account, line) in shared.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO && l.exceeded) {
+        let span = account.rule.span;
+        verdicts.push(match (line.on_exceed, line.next) {
+            (OnExceed::Hold, Some(next)) => {
+                let message = format!("would spend {}, its limit is {}: what does not fit waits until {next}", line.total, line.limit);
+                verdict("budget", line, span, false, message, "plan fewer or cheaper runs, or raise the limit")
+            }
+            (OnExceed::Hold, None) => {
+                let message =
+                    format!("would spend {}, its limit is {}: what does not fit waits until the limit is raised", line.total, line.limit);
+                verdict("budget", line, span, false, message, "plan fewer or cheaper runs, or raise the limit")
+            }
+            (on_exceed, _) => {
+                let message = format!("would spend {}, its limit is {}", line.total, line.limit);
+                verdict("budget", line, span, on_exceed == OnExceed::Stop, message, "plan fewer or cheaper runs, or raise the limit")
+            }
         });
     }
-    for (budget, line) in budgets.iter().zip(lines).filter(|(_, l)| l.plan > Money::ZERO) {
-        // A budget that holds runs back is not built: it refuses, which never spends more.
-        let blocks = line.on_exceed != OnExceed::Warn;
-        let mut say = |rule: &str, message: String, hint: &str| {
-            verdicts.push(Verdict {
-                rule: rule.into(),
-                blocks,
-                subject: Arc::clone(&line.scope),
-                message,
-                hint: hint.to_owned(),
-                span: Some(budget.span),
-            });
-        };
-        if line.exceeded {
-            say(
-                "budget",
-                format!("would spend {}, its limit is {}", line.total, line.limit),
-                "plan fewer or cheaper runs, or raise the limit",
-            );
+    verdicts
+}
+
+/// Runs that are expected to cost more than each run may.
+#[must_use]
+pub fn each_run(desired: &Desired, priced: &[(&RunSpec, &Estimate)], accounts: &[Account]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for account in accounts.iter().filter(|a| a.rule.scope == Scope::Run) {
+        for (run, estimate) in priced {
+            let Some(cost) = estimate.cost.filter(|c| c.expected > account.rule.limit) else { continue };
+            let message = format!("is expected to cost {}, its budget is {}", cost.expected, account.rule.limit);
+            let before = verdicts.len();
+            push_once(&mut verdicts, desired, run, "budget", message, "make the run cheaper, or raise the limit");
+            if let Some(new) = verdicts.get_mut(before) {
+                new.blocks = account.rule.on_exceed != OnExceed::Warn;
+            }
         }
     }
     verdicts
@@ -257,21 +251,28 @@ pub fn budgets(budgets: &[Budget<'_>], lines: &[BudgetLine]) -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::FileId;
-
-    const SPAN: Span = Span { file: FileId(0), start: 0, end: 0 };
+    use crate::base::Window;
+    use crate::expand::Rule;
+    use crate::queue::Treasury;
 
     fn line(plan: i64, unpriced: usize, on_exceed: OnExceed) -> (Vec<BudgetLine>, Vec<Verdict>) {
         let money = Money::from_micros;
-        let all = [Budget { scope: "workflow w".into(), prefix: "w/", limit: money(100), on_exceed, span: SPAN }];
-        let sums: ByJob = [
-            ("w/a".into(), Sums { spent: money(30), running: money(20), plan: money(plan), unpriced }),
-            ("wx/a".into(), Sums { spent: money(1000), ..Sums::default() }),
-        ]
-        .into_iter()
-        .collect();
-        let lines = budget_lines(&all, &sums);
-        let verdicts = budgets(&all, &lines);
+        let rule = Rule {
+            name: "workflow w".into(),
+            scope: Scope::Workflow("w".into()),
+            limit: money(100),
+            window: Window::default(),
+            on_exceed,
+            thresholds: vec![],
+            end_running: false,
+            span: None,
+        };
+        let mut treasury = Treasury::new(Rates::default(), &[rule], 1, Timestamp(0));
+        let payer = |job: &str| crate::record::Payer { job: job.into(), ..Default::default() };
+        treasury.spent_before(&payer("w/a"), Timestamp(0), money(30));
+        treasury.spent_before(&payer("wx/a"), Timestamp(0), money(1000));
+        let lines = budget_lines(treasury.accounts(), &[Sums { running: money(20), plan: money(plan), unpriced }]);
+        let verdicts = budgets(treasury.accounts(), &lines);
         (lines, verdicts)
     }
 
@@ -282,6 +283,7 @@ mod tests {
         assert!(verdicts.is_empty(), "exactly the limit is allowed");
         assert!(line(51, 0, OnExceed::Stop).1[0].blocks);
         assert!(!line(51, 0, OnExceed::Warn).1[0].blocks);
+        assert!(!line(51, 0, OnExceed::Hold).1[0].blocks);
         assert_eq!(line(1, 1, OnExceed::Stop).1.iter().map(|v| (&*v.rule, v.blocks)).collect::<Vec<_>>(), [("unpriced", false)]);
     }
 }

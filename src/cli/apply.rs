@@ -199,7 +199,9 @@ pub fn execute(
 ) -> Outcome {
     restore(ground, plan)?;
     store.backup(now())?;
-    let mut engine = Engine::new(state, plan.quotas.clone());
+    store.keep_rules(&plan.rules)?;
+    let treasury = store.treasury(ground.rates, &plan.rules, plan.quotas.max_concurrent, now())?;
+    let mut engine = Engine::with_budgets(state, plan.quotas.clone(), treasury);
     let mut backend = backends::open(ground.backend, ground.root, ground.project, store.lineage(), &plan.quotas)?;
     let mut view = Progress::new(ground.json);
     let clock = Clock::start();
@@ -207,8 +209,7 @@ pub fn execute(
     let orders = engine::orders(plan);
     let mut first = Vec::new();
     if !orders.is_empty() {
-        let holder = &lock.holder;
-        first.push(Input::Apply { plan_id: plan.plan_id.clone(), by: format!("{}@{}", holder.user, holder.host), orders });
+        first.push(Input::Apply { plan_id: plan.plan_id.clone(), by: lock.holder.who(), orders });
     }
     let end = Drive { store, lock, engine: &mut engine, backend: &mut *backend, control, view: &mut view, clock, settings }.run(first);
     view.finish();
@@ -258,6 +259,7 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
     let exit = match end {
         End::Interrupted => Exit::Interrupted,
         _ if failed + cancelled + skipped > 0 => Exit::RunsFailed,
+        End::Held => Exit::Blocked,
         _ => Exit::Done,
     };
     if ground.json {
@@ -266,6 +268,9 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
             json!({"event": "summary", "plan_id": plan.plan_id, "succeeded": good, "failed": failed, "cancelled": cancelled, "skipped": skipped, "pending": pending, "seconds": took.as_secs_f64(), "cost": spent, "exit": exit as u8})
         ))?;
         return Ok(exit);
+    }
+    if end == End::Held {
+        output::say("what is pending waits for money: raise the limit of its budget and apply again; see `oppen queue`");
     }
     let mut parts = vec![format!("{good} succeeded")];
     let more = [(failed, "failed"), (cancelled, "cancelled"), (skipped, "skipped"), (pending, "still pending")];

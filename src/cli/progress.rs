@@ -178,9 +178,11 @@ pub fn number(value: f64) -> String {
 /// How the last attempt failed.
 #[must_use]
 pub fn failure(record: &RunRecord) -> String {
-    let Some(outcome) = record.attempts.last().and_then(|a| a.outcome.as_ref()) else {
-        return record.because.as_ref().map_or("failed".to_owned(), |b| escape(b).into_owned());
-    };
+    // Words of the run itself are about its end: a budget that refused a further attempt, a value that could not be bound.
+    if let Some(because) = &record.because {
+        return escape(because).into_owned();
+    }
+    let Some(outcome) = record.attempts.last().and_then(|a| a.outcome.as_ref()) else { return "failed".to_owned() };
     let cause = cause_text(outcome.cause);
     let code = outcome.exit_code.filter(|c| *c != 0).map(|c| format!(" (exit code {c})")).unwrap_or_default();
     let detail = if outcome.detail.is_empty() { String::new() } else { format!(": {}", escape(&outcome.detail)) };
@@ -202,6 +204,7 @@ pub fn cause_text(cause: crate::record::Cause) -> &'static str {
         Cause::Unschedulable => "unschedulable",
         Cause::Refused => "refused by the backend",
         Cause::Cancelled => "cancelled",
+        Cause::Budget => "budget used up",
     }
 }
 

@@ -87,7 +87,10 @@ pub fn explain(here: &Path, args: &args::Explain) -> Outcome {
             hint: suggest::hint(&args.address, addresses),
         });
     }
-    let engine = Engine::new(state, session.limits.clone());
+    let engine = match &store {
+        Some(store) => Place::find(here, args.files.backend)?.engine(store, state)?,
+        None => Engine::new(state, session.limits.clone()),
+    };
     output::write(&args.files.output.output, |form| match form {
         Form::Json => output::json(&json!({
             "format_version": 1, "recorded": known.as_ref().map(|r| run_json(r, &session.rates, now)),
@@ -194,7 +197,7 @@ pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
 /// Runs the loop for a command that is no apply. Without `launch` nothing new starts and it ends when nothing is live.
 fn drive(place: &Place, store: &mut Store, lock: &crate::store::Lock, mut inputs: Vec<Input>, launch: bool, json: bool) -> Outcome {
     let control = super::signals::listen()?;
-    let mut engine = Engine::new(store.load()?, place.limits.clone());
+    let mut engine = place.engine(store, store.load()?)?;
     let mut backend = backends::open(place.backend, &place.loaded.root, place.loaded.project.as_ref(), store.lineage(), &place.limits)?;
     let mut view = Progress::new(json);
     if !launch {

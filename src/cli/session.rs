@@ -12,10 +12,11 @@ use crate::backend::kubernetes::{Settings, namespace};
 use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
 use crate::check::Verdict;
 use crate::diff::{self, Plan, select};
+use crate::engine::Engine;
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
 use crate::price::Rates;
-use crate::queue::{Limits, Quotas};
+use crate::queue::{Limits, Quotas, Treasury};
 use crate::record::{OutputRecord, State};
 use crate::store::Store;
 
@@ -31,6 +32,8 @@ pub struct Session {
     pub templates: Vec<Arc<str>>,
     /// Prices.
     pub rates: Rates,
+    /// Budgets.
+    pub rules: Vec<expand::Rule>,
     /// The pool.
     pub limits: Limits,
     /// Where runs run.
@@ -70,6 +73,17 @@ impl Place {
     #[must_use]
     pub fn state_folder(&self) -> PathBuf {
         self.loaded.root.join(STATE_FOLDER)
+    }
+
+    /// The engine over a state, with its budgets: those of the project file as it is now, those of workflows as last applied.
+    pub fn engine(&self, store: &Store, state: State) -> Result<Engine, Failure> {
+        let mut ignored = Diagnostics::default();
+        let mut rules = self.loaded.project.as_ref().map(|p| expand::budget::of_project(p, &mut ignored)).unwrap_or_default();
+        let known = |rules: &[expand::Rule], r: &expand::Rule| rules.iter().any(|k| k.scope == r.scope && k.name == r.name);
+        let others: Vec<expand::Rule> = store.rules()?.into_iter().filter(|r| !known(&rules, r)).collect();
+        rules.extend(others.into_iter().filter(|r| matches!(r.scope, expand::Scope::Workflow(_) | expand::Scope::Job(_))));
+        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, super::plan::now())?;
+        Ok(Engine::with_budgets(state, self.limits.clone(), treasury))
     }
 
     /// The state, when there is one.
@@ -130,8 +144,9 @@ impl Session {
         let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
-        let mut session =
-            Self { loaded, diags, desired, templates, rates, limits, backend, ceiling: Quotas::default(), verdicts: Vec::new() };
+        let rules = expand::budget::rules(loaded.project.as_ref(), &desired, &mut diags);
+        let (ceiling, verdicts) = (Quotas::default(), Vec::new());
+        let mut session = Self { loaded, diags, desired, templates, rates, rules, limits, backend, ceiling, verdicts };
         session.ask_namespace();
         session
     }
@@ -200,6 +215,13 @@ impl Session {
         let objects = Objects::new(self.state_folder().join("objects"));
         let restorable = |outputs: &[OutputRecord]| outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
         let past = store.map(Store::past);
+        let slots = self.limits.max_concurrent;
+        let mut treasury = match store {
+            Some(store) => store.treasury(&self.rates, &self.rules, slots, now)?,
+            None => Treasury::new(self.rates.clone(), &self.rules, slots, now),
+        };
+        crate::engine::reserved(&mut treasury, state);
+        let user = crate::store::me("plan", now).who().into();
         let nothing = ();
         Ok(diff::plan(&diff::Request {
             desired: &self.desired,
@@ -209,6 +231,8 @@ impl Session {
             restorable: &restorable,
             project: self.loaded.project.as_ref(),
             rates: &self.rates,
+            treasury: &treasury,
+            user: &user,
             limits: &self.limits,
             ceiling: &self.ceiling,
             pool_hint: match self.backend {

@@ -14,7 +14,6 @@ use super::session::Place;
 use crate::base::Timestamp;
 use crate::base::text::escape;
 use crate::diff::{outlook, select::Selector};
-use crate::engine::Engine;
 use crate::expand::late;
 use crate::price::Rates;
 use crate::record::{RunRecord, RunStatus, State};
@@ -167,8 +166,8 @@ fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
 /// `queue`
 pub fn queue(here: &Path, args: &args::Listing) -> Outcome {
     let place = Place::find(here, None)?;
-    let state = place.store()?.load()?;
-    let engine = Engine::new(state, place.limits.clone());
+    let store = place.store()?;
+    let engine = place.engine(&store, store.load()?)?;
     let mut waiting: Vec<&RunRecord> = engine.line();
     let in_line: Vec<_> = waiting.iter().map(|r| r.spec.address.clone()).collect();
     let mut others: Vec<&RunRecord> =

@@ -16,7 +16,7 @@ use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::check::Verdict;
 use crate::expand::Desired;
 use crate::price::Rates;
-use crate::queue::{Limits, Quotas};
+use crate::queue::{Limits, Quotas, Treasury};
 use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State};
 use crate::spec::types::Project;
 
@@ -51,6 +51,10 @@ pub struct Request<'a> {
     pub project: Option<&'a Project>,
     /// Rates.
     pub rates: &'a Rates,
+    /// What was spent towards each budget.
+    pub treasury: &'a Treasury,
+    /// Who plans, and would pay.
+    pub user: &'a Arc<str>,
     /// The pool.
     pub limits: &'a Limits,
     /// Most that one run may have where it runs (a namespace's LimitRange).

@@ -8,12 +8,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::plan::{Action, Basis, FORMAT_VERSION, Plan, Planned, plan_id};
 use super::{Request, base_digest, state_digest};
 use crate::base::{Millis, Money, Timestamp};
-use crate::check::{self, Budget, ByJob};
-use crate::expand::OnExceed;
+use crate::check::{self, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
 use crate::queue::{Demand, Start, forecast};
-use crate::record::{Estimate, JobSpec, RunRecord, RunSpec};
+use crate::record::{Estimate, JobSpec, Payer, RunRecord, RunSpec};
 
 /// What stays as it is.
 pub struct Kept<'a> {
@@ -45,11 +44,10 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         action.estimate = Some(Box::new(estimate));
     }
     let sums = sums(request, &actions);
-    let budgets = budgets(request);
-    let lines = check::budget_lines(&budgets, &sums);
+    let lines = check::budget_lines(request.treasury.accounts(), &sums);
     let mut checks = request.verdicts.clone();
     checks.extend(verdicts(request, &actions));
-    checks.extend(check::budgets(&budgets, &lines));
+    checks.extend(check::budgets(request.treasury.accounts(), &lines));
     let starts = actions.iter().any(|a| a.action.runs());
     Plan {
         format_version: FORMAT_VERSION,
@@ -63,6 +61,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         runs: actions,
         drift: request.drift.to_vec(),
         budgets: lines,
+        rules: request.treasury.accounts().iter().map(|a| a.rule.clone()).collect(),
         quotas: request.limits.clone(),
         checks,
         unchanged: kept.unchanged,
@@ -148,49 +147,44 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));
+    all.extend(check::each_run(request.desired, &priced, request.treasury.accounts()));
     all
 }
 
-fn budgets<'a>(request: &'a Request<'_>) -> Vec<Budget<'a>> {
-    let mut all = Vec::new();
-    let mut ignored = crate::base::Diagnostics::default();
-    if let Some((project, decl)) = request.project.and_then(|p| p.budget.as_ref().map(|b| (p, b)))
-        && let Some((limit, on_exceed, span)) = crate::expand::budget(decl, &mut ignored)
-    {
-        all.push(Budget { scope: format!("project {}", project.name.0.0), prefix: "", limit, on_exceed, span });
-    }
-    for workflow in &request.desired.workflows {
-        if let (Some((limit, on_exceed, span)), Some(job)) =
-            (workflow.budget, request.desired.jobs.iter().find(|j| j.address.split('/').next() == Some(&*workflow.name)))
-        {
-            let prefix = job.address.get(..=workflow.name.len()).unwrap_or_default();
-            all.push(Budget { scope: format!("workflow {}", workflow.name), prefix, limit, on_exceed, span });
+/// What runs and what the plan starts, towards each budget.
+fn sums(request: &Request<'_>, actions: &[Planned]) -> Vec<Sums> {
+    let mut sums = vec![Sums::default(); request.treasury.accounts().len()];
+    let mut add = |payer: &Payer, more: Sums| {
+        for index in request.treasury.of(payer) {
+            if let Some(sum) = sums.get_mut(index) {
+                sum.running += more.running;
+                sum.plan += more.plan;
+                sum.unpriced += more.unpriced;
+            }
         }
+    };
+    for record in request.state.runs.values().filter(|r| r.live_attempt().is_some()) {
+        let (_, running) = spent(record, request.rates, request.now);
+        add(&Payer::of(&record.spec.job, &record.by), Sums { running, ..Sums::default() });
     }
-    for job in &request.desired.jobs {
-        if let Some((limit, span)) = job.max_cost {
-            all.push(Budget { scope: format!("sweep {}", job.address), prefix: &job.address, limit, on_exceed: OnExceed::Stop, span });
+    let mut last: Option<(&Arc<JobSpec>, Sums)> = None;
+    let flush = |entry: Option<(&Arc<JobSpec>, Sums)>, add: &mut dyn FnMut(&Payer, Sums)| {
+        if let Some((job, sums)) = entry {
+            add(&Payer::of(job, request.user), sums);
         }
-    }
-    all
-}
-
-fn sums(request: &Request<'_>, actions: &[Planned]) -> ByJob {
-    let mut sums = ByJob::default();
-    for record in request.state.runs.values().filter(|r| !r.attempts.is_empty()) {
-        let (spent, running) = spent(record, request.rates, request.now);
-        let entry = sums.entry(Arc::clone(&record.spec.job.job)).or_default();
-        entry.spent += spent;
-        entry.running += running;
-    }
+    };
     for action in actions.iter().filter(|a| a.action.runs()) {
         let Some(spec) = &action.spec else { continue };
-        let entry = sums.entry(Arc::clone(&spec.job.job)).or_default();
+        if last.as_ref().is_none_or(|(job, _)| !Arc::ptr_eq(job, &spec.job)) {
+            flush(last.replace((&spec.job, Sums::default())), &mut add);
+        }
+        let Some((_, sums)) = &mut last else { continue };
         match action.estimate.as_ref().and_then(|e| e.cost.as_ref()) {
-            Some(cost) => entry.plan += cost.expected,
-            None => entry.unpriced += 1,
+            Some(cost) => sums.plan += cost.expected,
+            None => sums.unpriced += 1,
         }
     }
+    flush(last, &mut add);
     sums
 }
 
@@ -199,7 +193,9 @@ fn sums(request: &Request<'_>, actions: &[Planned]) -> ByJob {
 pub fn spent(record: &RunRecord, rates: &Rates, now: Timestamp) -> (Money, Money) {
     let job = &record.spec.job;
     let cost = |start: Timestamp, length: Millis| rates.cost(job, start, length).unwrap_or_default();
-    let ended = record.attempts.iter().filter_map(|a| a.started_at.zip(a.ended_at)).map(|(start, end)| cost(start, end.since(start))).sum();
+    let ended = record.attempts.iter().filter(|a| a.ended_at.is_some());
+    let ended =
+        ended.filter_map(|a| a.cost.or_else(|| a.started_at.zip(a.ended_at).map(|(start, end)| cost(start, end.since(start))))).sum();
     let live = record.live_attempt().map(|a| {
         let start = a.started_at.unwrap_or(a.admitted_at);
         cost(start, job.estimate.time.unwrap_or_default().max(now.since(start)))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Address, Digest, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
+use crate::expand::Rule;
 use crate::queue::Limits;
 use crate::record::{Estimate, Finished, RunSpec};
 
@@ -152,6 +153,9 @@ pub struct Plan {
     pub drift: Vec<Drift>,
     /// Budgets with what counts against them.
     pub budgets: Vec<BudgetLine>,
+    /// The budgets themselves, which apply keeps.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// The pool.
     pub quotas: Limits,
     /// Verdicts.

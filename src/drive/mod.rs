@@ -67,6 +67,8 @@ pub enum End {
     Interrupted,
     /// Told to leave.
     Left,
+    /// All that is left waits for a budget that never begins anew by itself.
+    Held,
 }
 
 /// Settings of one loop.
@@ -141,6 +143,9 @@ impl Drive<'_> {
             }
             if (self.engine.is_idle() || (self.settings.until_quiet && !self.engine.has_live())) && !self.settings.forever {
                 return Ok(End::Idle);
+            }
+            if self.engine.is_stalled() && !self.settings.forever {
+                return Ok(End::Held);
             }
             if let Some((_, words)) = turn.unreachable.as_ref().filter(|(since, _)| since.elapsed() >= self.settings.patience) {
                 return Err(DriveError::Unreachable(words.clone()));

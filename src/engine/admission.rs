@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::index::Place;
+use super::money::{limit, record_money};
 use super::port::{Command, Launch};
 use super::{Engine, RECHECK, SLACK, attempt_id};
-use crate::base::{Address, AttemptId, Timestamp};
+use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::expand::late::{self, Results};
-use crate::queue::Demand;
-use crate::record::{AttemptPhase, Cause, Event, RunRecord, RunStatus};
+use crate::queue::{Decision, Demand};
+use crate::record::{AttemptPhase, Cause, Event, Reservation, RunRecord, RunStatus};
 
 impl Results for Engine {
     fn runs(&self, job: &str) -> Vec<&RunRecord> {
@@ -37,7 +38,8 @@ impl Engine {
         self.index.open += 1;
         if status.is_live() {
             self.index.live += 1;
-            self.pool.hold(&demand);
+            let money = record_money(record);
+            self.gate.hold(&demand, money.as_ref().map(|(p, m)| (p, *m)));
             self.place(id, Place::Held);
             return;
         }
@@ -70,8 +72,8 @@ impl Engine {
             entry.lost = entry.lost.saturating_sub(usize::from(status.is_terminal() && status != RunStatus::Succeeded));
         }
         match place {
-            Place::Line => self.pool.withdraw(id, seq, &demand),
-            Place::Held => self.pool.release(&demand),
+            Place::Line => self.gate.withdraw(id, seq, &demand),
+            Place::Held => self.gate.release(&demand),
             Place::Blocked | Place::Out => {}
         }
         self.index.open = self.index.open.saturating_sub(usize::from(!status.is_terminal()));
@@ -102,8 +104,8 @@ impl Engine {
             return;
         };
         match place {
-            Place::Line => self.pool.withdraw(id, seq, &demand),
-            Place::Held => self.pool.release(&demand),
+            Place::Line => self.gate.withdraw(id, seq, &demand),
+            Place::Held => self.gate.release(&demand),
             Place::Blocked | Place::Out => {}
         }
         if place == Place::Blocked {
@@ -162,7 +164,7 @@ impl Engine {
             return;
         }
         if let Some((seq, demand)) = self.index.entry(id).map(|e| (e.seq, Arc::clone(&e.demand))) {
-            self.pool.enqueue(id, seq, &demand);
+            self.gate.enqueue(id, seq, &demand);
             self.place(id, Place::Line);
         }
     }
@@ -173,40 +175,48 @@ impl Engine {
             return;
         }
         loop {
-            let admitted = self.pool.admit();
-            if admitted.is_empty() {
+            let (state, index) = (&self.state, &self.index);
+            let decisions = self.gate.admit(now, |id| index.ask(state, id));
+            if decisions.is_empty() {
                 return;
             }
-            for id in admitted {
-                self.launch(id, now);
+            for decision in decisions {
+                match decision {
+                    Decision::Launch(id, reservation) => self.launch(id, reservation, now),
+                    Decision::Refuse(id, words) => self.refuse(id, words, now),
+                }
             }
             self.settle(now);
         }
     }
 
-    fn launch(&mut self, id: u32, now: Timestamp) {
+    fn launch(&mut self, id: u32, reservation: Box<Reservation>, now: Timestamp) {
         self.place(id, Place::Held);
         let Some(record) = self.record(id) else { return };
         let address = record.spec.address.clone();
         let number = record.attempts.last().map_or(1, |a| a.number.saturating_add(1));
         let attempt = attempt_id(record, number);
-        match self.bound(record, attempt.clone()) {
+        match self.bound(record, attempt.clone(), reservation.deadline) {
             Ok(launch) => {
-                self.emit(Event::Admitted { attempt }, now);
+                self.emit(Event::Admitted { attempt, reservation: Some(reservation) }, now);
                 self.index.live += 1;
                 self.command(Command::Submit(Box::new(launch)));
                 self.rearm(&address, now);
             }
-            Err(words) => self.over(&address, Event::Failed { address: address.clone(), cause: Cause::Error, detail: words }, now),
+            Err(words) => {
+                self.gate.treasury_mut().cancel(&reservation);
+                self.over(&address, Event::Failed { address: address.clone(), cause: Cause::Error, detail: words }, now);
+            }
         }
     }
 
     /// A launch with its late words filled in. The same attempt gives the same launch, also after a restart.
-    pub(super) fn bound(&self, record: &RunRecord, attempt: AttemptId) -> Result<Launch, String> {
+    pub(super) fn bound(&self, record: &RunRecord, attempt: AttemptId, deadline: Option<Millis>) -> Result<Launch, String> {
         let (argv, declared) = late::bind(&record.spec, self)?;
         let mut env = late::own_env(&record.spec, attempt.number);
         env.extend(declared);
-        Ok(Launch { attempt, spec: Arc::clone(&record.spec), argv, env })
+        let timeout = limit(record.spec.job.timeout, deadline);
+        Ok(Launch { attempt, spec: Arc::clone(&record.spec), argv, env, timeout })
     }
 
     /// Sets the next time at which the run's live attempt is asked after.
@@ -234,7 +244,7 @@ impl Engine {
                 None => {}
                 Some(live) => {
                     let (attempt, phase, grace) = (attempt_id(record, live.number), live.phase, record.spec.job.grace);
-                    let limit = record.spec.job.timeout.map(|t| crate::base::Millis(t.0.saturating_add(grace.0).saturating_add(SLACK.0)));
+                    let limit = limit(record.spec.job.timeout, live.deadline).map(|t| t.plus(grace).plus(SLACK));
                     let started = self.index.entry(id).and_then(|e| e.started);
                     let overdue = limit.zip(started).is_some_and(|(limit, start)| now.since(start) >= limit);
                     match phase {
@@ -256,7 +266,7 @@ impl Engine {
         if let Some((seq, demand)) =
             self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0).map(|e| (e.seq, Arc::clone(&e.demand)))
         {
-            self.pool.enqueue(id, seq, &demand);
+            self.gate.enqueue(id, seq, &demand);
             self.place(id, Place::Line);
         }
     }

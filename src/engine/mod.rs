@@ -7,6 +7,7 @@
 
 mod admission;
 mod index;
+mod money;
 mod observe;
 mod orders;
 pub mod policy;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 
 use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::diff::{Action, Plan};
-use crate::queue::{Demand, Limits, Pool, WaitReason};
-use crate::record::{Event, RunRecord, RunStatus, State};
+use crate::queue::{Demand, Gate, Limits, Pool, Treasury, WaitReason};
+use crate::record::{Event, Payer, RunRecord, RunStatus, State};
 use index::Index;
 
+pub use money::reserved;
 pub use port::{Command, Input, Launch, Observation, Order, Step};
 
 /// Silence after which an attempt is asked after again.
@@ -49,7 +51,7 @@ pub fn orders(plan: &Plan) -> Vec<Order> {
 #[derive(Debug, Clone)]
 pub struct Engine {
     state: State,
-    pool: Pool,
+    gate: Gate,
     index: Index,
     launching: bool,
     reachable: bool,
@@ -57,11 +59,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes over a state. The first `Tick` asks after every attempt that may be live.
+    /// Takes over a state without budgets.
     #[must_use]
     pub fn new(state: State, limits: Limits) -> Self {
-        let mut engine =
-            Self { state, pool: Pool::new(limits), index: Index::default(), launching: true, reachable: true, step: Step::default() };
+        Self::with_budgets(state, limits, Treasury::default())
+    }
+
+    /// Takes over a state. The first `Tick` asks after every attempt that may be live. `treasury` knows what was spent; what is
+    /// reserved for live attempts is in the state.
+    #[must_use]
+    pub fn with_budgets(state: State, limits: Limits, treasury: Treasury) -> Self {
+        let gate = Gate::new(Pool::new(limits), treasury);
+        let mut engine = Self { state, gate, index: Index::default(), launching: true, reachable: true, step: Step::default() };
         let addresses: Vec<Address> = {
             let mut by_seq: Vec<&RunRecord> = engine.state.runs.values().collect();
             by_seq.sort_unstable_by_key(|r| r.seq);
@@ -98,7 +107,7 @@ impl Engine {
         self.fire(now);
         self.settle(now);
         self.admit(now);
-        if let Some(at) = self.index.next_timer() {
+        if let Some(at) = self.next_time() {
             self.step.commands.push(Command::WakeAt(at));
         }
         std::mem::take(&mut self.step)
@@ -108,6 +117,17 @@ impl Engine {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.index.open == 0
+    }
+
+    /// True when all that is left waits for a budget that never begins anew by itself.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.index.open > 0 && self.index.live == 0 && self.gate.is_holding() && self.next_time().is_none()
+    }
+
+    /// The next moment that counts by itself.
+    fn next_time(&self) -> Option<Timestamp> {
+        [self.index.next_timer(), self.gate.next_turn()].into_iter().flatten().min()
     }
 
     /// True when an attempt is live or may be.
@@ -132,14 +152,30 @@ impl Engine {
         if let Some(time) = record.not_before {
             return Some(Wait::Backoff(time));
         }
+        if let Some(account) = self.index.id(address).and_then(|id| self.gate.holder(id)) {
+            let account = self.gate.treasury().accounts().get(account)?;
+            return Some(Wait::Budget(Arc::clone(&account.rule.name), account.next));
+        }
         let demand = Demand::of(&record.spec.job);
-        Some(self.pool.reasons().remove(&demand).map_or(Wait::Launch, Wait::Pool))
+        if let Some(reason) = self.gate.reasons().remove(&demand) {
+            return Some(Wait::Pool(reason));
+        }
+        let treasury = self.gate.treasury();
+        let short = treasury.quote(&record.spec.job, payer(record), money::already(record), record.planned_at).err();
+        let account = short.and_then(|s| s.account).and_then(|i| treasury.accounts().get(i));
+        Some(account.map_or(Wait::Launch, |a| Wait::Budget(Arc::clone(&a.rule.name), a.next)))
+    }
+
+    /// The accounts of all budgets.
+    #[must_use]
+    pub fn treasury(&self) -> &Treasury {
+        self.gate.treasury()
     }
 
     /// Runs that wait for the pool, in the order of the line.
     #[must_use]
     pub fn line(&self) -> Vec<&RunRecord> {
-        self.pool.waiting().into_iter().filter_map(|id| self.record(id)).collect()
+        self.gate.waiting().into_iter().filter_map(|id| self.record(id)).collect()
     }
 
     fn record(&self, id: u32) -> Option<&RunRecord> {
@@ -164,6 +200,8 @@ pub enum Wait {
     Needs(Arc<str>),
     /// The backoff of a retry.
     Backoff(Timestamp),
+    /// A budget, until it begins anew.
+    Budget(Arc<str>, Option<Timestamp>),
     /// The pool.
     Pool(WaitReason),
     /// Nothing: it starts as soon as an engine runs.
@@ -175,10 +213,17 @@ impl std::fmt::Display for Wait {
         match self {
             Self::Needs(job) => write!(f, "needs {job}"),
             Self::Backoff(time) => write!(f, "tries again at {time}"),
+            Self::Budget(name, Some(next)) => write!(f, "budget of {name} is used up until {next}"),
+            Self::Budget(name, None) => write!(f, "budget of {name} is used up"),
             Self::Pool(reason) => write!(f, "{reason}"),
             Self::Launch => write!(f, "starts with the next apply"),
         }
     }
+}
+
+/// Who pays for a run.
+fn payer(record: &RunRecord) -> Payer {
+    Payer::of(&record.spec.job, &record.by)
 }
 
 fn attempt_id(record: &RunRecord, number: u32) -> AttemptId {

@@ -3,8 +3,8 @@
 use super::index::Place;
 use super::policy::{self, Next};
 use super::port::{Command, Observation};
-use super::{Engine, attempt_id};
-use crate::base::{AttemptId, Timestamp};
+use super::{Engine, attempt_id, money};
+use crate::base::{AttemptId, Millis, Timestamp};
 use crate::record::{Anomaly, AttemptPhase, Cause, Event, Outcome, OutputRecord};
 
 /// When an attempt ran and how it ended.
@@ -95,7 +95,15 @@ impl Engine {
         }
         // A clock that went back gives no negative time.
         let at = end.started.map_or(end.at, |s| end.at.max(s));
-        self.emit(Event::Ended { attempt: attempt.clone(), started: end.started, at, outcome, outputs: end.outputs }, now);
+        let bill = self.bill(attempt, end.started, at);
+        if let Some(record) = self.state.runs.get(&attempt.address) {
+            record.live_attempt().into_iter().for_each(|live| money::by_money(live, record.spec.job.timeout, &mut outcome));
+        }
+        let (attempt_id, boxed) = (attempt.clone(), bill.clone().map(Box::new));
+        self.emit(Event::Ended { attempt: attempt_id, started: end.started, at, outcome, outputs: end.outputs, bill: boxed }, now);
+        if let Some(bill) = bill {
+            self.post(&bill, now);
+        }
         self.decide(attempt, now);
     }
 
@@ -118,7 +126,7 @@ impl Engine {
                     entry.place = Place::Blocked;
                     entry.blocked = 0;
                     let demand = std::sync::Arc::clone(&entry.demand);
-                    self.pool.release(&demand);
+                    self.gate.release(&demand);
                 }
                 self.index.live = self.index.live.saturating_sub(1);
                 self.index.set_timer(id, Some(not_before));
@@ -135,7 +143,10 @@ impl Engine {
         let (at, nobody) = (now, |cause, words: &str| Outcome::new(cause, None, words));
         match phase {
             AttemptPhase::Admitted => {
-                let launch = self.state.runs.get(&attempt.address).map(|r| self.bound(r, attempt.clone()));
+                let launch = self.state.runs.get(&attempt.address).map(|r| {
+                    let left = r.live_attempt().and_then(|a| Some(Millis(a.deadline?.0.saturating_sub(now.since(a.admitted_at).0))));
+                    self.bound(r, attempt.clone(), left)
+                });
                 match launch {
                     Some(Ok(launch)) => {
                         self.rearm(&attempt.address, now);

@@ -56,8 +56,8 @@ impl Engine {
         let demand = Arc::new(Demand::of(&spec.job));
         match place {
             Some((Place::Line, old, seq)) => {
-                self.pool.withdraw(id, seq, &old);
-                self.pool.enqueue(id, seq, &demand);
+                self.gate.withdraw(id, seq, &old);
+                self.gate.enqueue(id, seq, &demand);
             }
             // What it holds was taken under the old settings and is given back under them.
             Some((Place::Held, ..)) | None => return,

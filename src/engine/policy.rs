@@ -32,7 +32,7 @@ pub fn after(record: &RunRecord) -> Next {
         Cause::BadGpu => retry.bad_gpu,
         Cause::Timeout => retry.timeouts,
         Cause::Interrupted | Cause::Lost => retry.interruptions,
-        Cause::Unschedulable | Cause::Refused => 0,
+        Cause::Unschedulable | Cause::Refused | Cause::Budget => 0,
     };
     let same = |cause: Cause| match (cause, last) {
         (Cause::Interrupted | Cause::Lost, Cause::Interrupted | Cause::Lost) => true,

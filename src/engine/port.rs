@@ -190,6 +190,8 @@ pub struct Launch {
     pub argv: Vec<Arc<str>>,
     /// Variables: declared ones, `OPPEN_*`, and those of a shell script's values.
     pub env: Vec<(String, Arc<str>)>,
+    /// Hard end of the attempt: the job's timeout, or the end of its money if that comes first.
+    pub timeout: Option<Millis>,
 }
 
 /// The outcome of one step.

@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::{Money, Span};
 use crate::record::RunSpec;
 
@@ -47,18 +45,6 @@ pub struct DesiredWorkflow {
     pub span: Span,
     /// Team that pays.
     pub team: Option<Arc<str>>,
-    /// Its budget: the limit, what happens above it, and where that is written.
-    pub budget: Option<(Money, OnExceed, Span)>,
-}
-
-/// What happens when a budget would be passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnExceed {
-    /// Say so and go on.
-    Warn,
-    /// Queue until the limit or the window allows it.
-    Hold,
-    /// Refuse.
-    Stop,
+    /// Its budget.
+    pub budget: Option<super::Rule>,
 }

@@ -3,6 +3,7 @@
 //! In: typed documents and the digests of input files. Out: jobs with their runs, and diagnostics. Must never read a file or
 //! parse a rendered value again.
 
+pub mod budget;
 mod command;
 pub mod desired;
 mod dimension;
@@ -23,11 +24,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::base::{Diagnostic, Diagnostics, SourceMap, Span, suggest};
+use crate::base::{Diagnostic, Diagnostics, SourceMap, suggest};
 use crate::spec::Workflow;
-use crate::spec::types::{BudgetDecl, Project};
+use crate::spec::types::Project;
 
-pub use desired::{Desired, DesiredJob, DesiredWorkflow, OnExceed};
+pub use budget::{OnExceed, Rule, Scope};
+pub use desired::{Desired, DesiredJob, DesiredWorkflow};
 pub use inputs::Given;
 pub use instance::Library;
 pub use spread::{Digester, Spread};
@@ -157,44 +159,9 @@ fn described(workflow: &Workflow, diags: &mut Diagnostics) -> DesiredWorkflow {
         name: Arc::clone(&workflow.name.0.0),
         span: workflow.span,
         team: workflow.team.as_ref().map(|t| Arc::clone(&t.0)),
-        budget: workflow.budget.as_ref().and_then(|b| budget(b, diags)),
+        budget: workflow.budget.as_ref().and_then(|b| {
+            let name = &workflow.name.0.0;
+            budget::read(b, &format!("workflow {name}"), Scope::Workflow(Arc::clone(name)), diags)
+        }),
     }
-}
-
-/// Reads a budget of the `total` window.
-pub fn budget(decl: &BudgetDecl, diags: &mut Diagnostics) -> Option<(crate::base::Money, OnExceed, Span)> {
-    let word = |w: &Option<crate::spec::types::Word>, default: &str| w.as_ref().map_or(default.to_owned(), |w| w.0.to_string());
-    let at = |w: &Option<crate::spec::types::Word>| w.as_ref().map_or(decl.span, |w| w.1);
-    match word(&decl.window, "total").as_str() {
-        "total" => {}
-        "day" | "week" | "month" | "quarter" => diags.push(
-            Diagnostic::error("not-yet", at(&decl.window), "budget windows other than `total` are not built yet")
-                .hint("remove `window` for now"),
-        ),
-        other => {
-            let hint = suggest::hint(other, ["total", "day", "week", "month", "quarter"]);
-            diags.push(
-                Diagnostic::error("unknown-window", at(&decl.window), format!("unknown window `{}`", crate::base::text::escape(other)))
-                    .maybe_hint(hint),
-            );
-        }
-    }
-    let on_exceed = match word(&decl.on_exceed, "stop").as_str() {
-        "warn" => OnExceed::Warn,
-        "stop" => OnExceed::Stop,
-        "hold" => OnExceed::Hold,
-        other => {
-            let hint = suggest::hint(other, ["warn", "hold", "stop"]);
-            diags.push(
-                Diagnostic::error(
-                    "unknown-word",
-                    at(&decl.on_exceed),
-                    format!("`on_exceed` cannot be `{}`", crate::base::text::escape(other)),
-                )
-                .maybe_hint(hint),
-            );
-            return None;
-        }
-    };
-    Some((decl.limit.0.0, on_exceed, decl.span))
 }

@@ -38,19 +38,8 @@ impl OffPeak {
         hours.from = decl.from.as_ref().map_or(hours.from, |w| minute(w, diags));
         hours.to = decl.to.as_ref().map_or(hours.to, |w| minute(w, diags));
         hours.weekends = decl.weekends.as_ref().map_or(hours.weekends, |w| w.0);
-        if let Some(word) = &decl.timezone {
-            match word.0.parse::<Tz>() {
-                Ok(zone) => hours.zone = zone,
-                Err(_) => {
-                    let known = chrono_tz::TZ_VARIANTS.iter().map(|z| z.name());
-                    let near = crate::base::suggest::nearest(&word.0, known);
-                    let hint =
-                        near.map_or_else(|| "write an IANA name such as `Europe/Berlin`".to_owned(), |n| format!("did you mean `{n}`?"));
-                    diags.push(
-                        Diagnostic::error("unknown-zone", word.1, format!("unknown time zone `{}`", text::escape(&word.0))).hint(hint),
-                    );
-                }
-            }
+        if let Some(zone) = decl.timezone.as_ref().and_then(|w| crate::base::window::zone(&w.0, w.1, diags)) {
+            hours.zone = zone;
         }
         hours
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::money::div_half_even;
-use crate::base::{Capacity, Diagnostic, Diagnostics, Digest, Millis, Money, Resources, Timestamp, suggest};
-use crate::record::{Estimate, JobSpec, Money95};
+use crate::base::{Capacity, Diagnostic, Diagnostics, Digest, Gpu, Millis, Money, Resources, Timestamp, suggest};
+use crate::record::{Bill, Estimate, JobSpec, Money95};
 use crate::spec::types::RatesDecl;
 
 pub use hours::OffPeak;
@@ -145,6 +145,55 @@ impl Rates {
         let product = hourly.checked_mul(weighted).and_then(|p| p.checked_mul(class)).and_then(|p| p.checked_mul(spot));
         let one = i128::from(ONE);
         Ok(product.map_or(Money::MAX, |p| Money::from_micros(div_half_even(p, HOUR_MS * one * one * one))))
+    }
+
+    /// What a stretch of time costs, with its parts and what cheap hours and spot capacity saved. What has no price is refused at
+    /// plan; a price that was taken away since counts as nothing here and shows as `rates` of the bill.
+    #[must_use]
+    pub fn bill(&self, job: &JobSpec, start: Timestamp, length: Millis) -> Bill {
+        let weighted = self.off_peak.weighted(start, length);
+        let dear = i128::from(length.0) * i128::from(ONE);
+        let amount = self.total(job, weighted).unwrap_or_default();
+        let part = |resources: &Resources| {
+            let alone = JobSpec { resources: resources.clone(), priority: job.priority.clone(), ..JobSpec::default() };
+            self.total(&alone, weighted).unwrap_or_default()
+        };
+        let r = &job.resources;
+        let gpu = part(&Resources { cpu_millis: 0, memory_bytes: 0, ..r.clone() });
+        let cpu = part(&Resources { gpu: Gpu::default(), memory_bytes: 0, ..r.clone() });
+        let on_demand = |weighted| {
+            let bought = Resources { capacity: Capacity::OnDemand, ..r.clone() };
+            let alone = JobSpec { resources: bought, priority: job.priority.clone(), ..JobSpec::default() };
+            self.total(&alone, weighted).unwrap_or_default()
+        };
+        Bill {
+            amount,
+            time: length,
+            gpu,
+            cpu,
+            off_peak_saved: (self.total(job, dear).unwrap_or_default() - amount).max(Money::ZERO),
+            spot_saved: (on_demand(weighted) - amount).max(Money::ZERO),
+            rates: Some(self.digest()),
+            ..Bill::default()
+        }
+    }
+
+    /// How long an amount of money lasts from a moment on, at most ten years.
+    #[must_use]
+    pub fn affords(&self, job: &JobSpec, start: Timestamp, amount: Money) -> Millis {
+        let (mut low, mut high) = (0_u64, 10 * 365 * 86_400_000_u64);
+        if self.cost(job, start, Millis(high)).is_ok_and(|c| c <= amount) {
+            return Millis(high);
+        }
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if self.cost(job, start, Millis(middle)).is_ok_and(|c| c <= amount) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Millis(low)
     }
 
     /// The estimate of a run that starts at a time: its declared length with what that costs.

@@ -4,9 +4,13 @@
 //! The engine, the plan and the forecast admit through [`Pool`] alone, so that what was shown is what happens.
 
 pub mod forecast;
+pub mod gate;
 pub mod limits;
 pub mod pool;
+pub mod treasury;
 
 pub use forecast::{Forecast, Start, forecast};
+pub use gate::{Ask, Decision, Gate};
 pub use limits::{Demand, Limits, Quotas};
 pub use pool::{Pool, WaitReason};
+pub use treasury::{Account, Refusal, Treasury};

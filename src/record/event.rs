@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{Bill, Payer, Reservation};
 use super::run::RunSpec;
 use super::state::{Finished, OutputRecord};
-use crate::base::{Address, AttemptId, Timestamp};
+use crate::base::{Address, AttemptId, Money, Timestamp};
 
 /// One fact. The journal stores it with a sequence number, the time and the writer's fencing epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub enum Event {
     Admitted {
         /// The attempt.
         attempt: AttemptId,
+        /// Money set aside for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reservation: Option<Box<Reservation>>,
     },
     /// The backend says that it exists and runs.
     Started {
@@ -91,6 +95,9 @@ pub enum Event {
         outcome: Outcome,
         /// Files it left, by content.
         outputs: Vec<OutputRecord>,
+        /// What it cost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bill: Option<Box<Bill>>,
     },
     /// Another attempt follows, not before a time.
     RetryScheduled {
@@ -133,6 +140,28 @@ pub enum Event {
         /// In the order of reporting.
         points: Vec<MetricPoint>,
     },
+    /// A person corrects what an attempt cost, with a new entry of the ledger.
+    Corrected {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What is added; negative for what was charged too much.
+        amount: Money,
+        /// Why.
+        note: String,
+        /// Who pays.
+        payer: Payer,
+    },
+    /// Spending has reached a threshold of a budget.
+    Threshold {
+        /// The budget, as shown.
+        budget: Arc<str>,
+        /// Percent of the limit.
+        percent: u32,
+        /// Spent in the window.
+        spent: Money,
+        /// The limit.
+        limit: Money,
+    },
     /// Something a person should know.
     Noticed {
         /// The attempt it concerns.
@@ -147,7 +176,7 @@ impl Event {
     #[must_use]
     pub fn address(&self) -> Option<&Address> {
         match self {
-            Self::PlanApplied { .. } => None,
+            Self::PlanApplied { .. } | Self::Threshold { .. } => None,
             Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(&spec.address),
             Self::Withdrawn { address }
             | Self::Forgotten { address }
@@ -157,11 +186,12 @@ impl Event {
             | Self::Failed { address, .. }
             | Self::Cancelled { address }
             | Self::Skipped { address, .. } => Some(address),
-            Self::Admitted { attempt }
+            Self::Admitted { attempt, .. }
             | Self::Started { attempt, .. }
             | Self::Stopping { attempt, .. }
             | Self::Ended { attempt, .. }
             | Self::Metrics { attempt, .. }
+            | Self::Corrected { attempt, .. }
             | Self::Noticed { attempt, .. } => Some(&attempt.address),
         }
     }
@@ -212,6 +242,8 @@ pub enum Cause {
     Refused,
     /// A person or a plan ended it.
     Cancelled,
+    /// The money that was set aside for it is used up, or a budget refused it.
+    Budget,
 }
 
 /// How an attempt ended.

@@ -3,9 +3,11 @@
 //! In: events. Out: state. Must never decide anything: a fold only notes what the engine decided or a backend saw.
 
 pub mod event;
+pub mod ledger;
 pub mod run;
 pub mod state;
 
 pub use event::{Anomaly, Cause, Event, Outcome};
+pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec};
 pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, RunRecord, RunStatus, State};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Anomaly, Event, Outcome};
+use super::ledger::Reservation;
 use super::run::RunSpec;
-use crate::base::{Address, Digest, Timestamp};
+use crate::base::{Address, Digest, Millis, Money, Timestamp};
 
 /// Everything that is known, by address.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +19,8 @@ pub struct State {
     pub forgotten: BTreeMap<Address, u32>,
     /// Counts `Planned` events: gives each run its place in the queue.
     pub next_seq: u64,
+    /// Who applied the last plan: pays for the runs planned by it.
+    pub applied_by: Arc<str>,
 }
 
 /// One run's life.
@@ -64,6 +67,9 @@ pub struct RunRecord {
     pub notices: Vec<Anomaly>,
     /// When it was planned.
     pub planned_at: Timestamp,
+    /// Who applied the plan that it came with.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub by: Arc<str>,
     /// When it reached its terminal status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -141,6 +147,18 @@ pub struct Attempt {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Money set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Money>,
+    /// When that money is used up, from the admission on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Millis>,
+    /// What it cost, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+    /// The backend started it twice: both are charged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubled: bool,
     /// What it will count as when it ends, once it was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_cause: Option<super::event::Cause>,
@@ -217,7 +235,14 @@ impl State {
     /// Notes one event. Events about unknown runs or attempts change nothing.
     pub fn apply(&mut self, event: &Event, now: Timestamp) {
         match event {
-            Event::PlanApplied { .. } => {}
+            Event::PlanApplied { by, .. } => self.applied_by = by.as_str().into(),
+            Event::Threshold { .. } => {}
+            Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| {
+                let same = run.generation == attempt.generation;
+                if let Some(a) = run.attempts.iter_mut().find(|a| same && a.number == attempt.number) {
+                    a.cost = Some(a.cost.unwrap_or_default() + *amount);
+                }
+            }),
             Event::Planned { spec } => self.plan(spec, now),
             Event::Updated { spec } => {
                 if let Some(run) = self.runs.get_mut(&spec.address) {
@@ -252,7 +277,9 @@ impl State {
                 run.because = Some(Arc::clone(because));
                 run.end(RunStatus::Skipped, now);
             }),
-            Event::Admitted { attempt } => self.with(&attempt.address, |run| run.admit(attempt.number, now)),
+            Event::Admitted { attempt, reservation } => {
+                self.with(&attempt.address, |run| run.admit(attempt.number, reservation.as_deref(), now));
+            }
             Event::Started { attempt, at, place } => self.with(&attempt.address, |run| run.started(attempt.number, *at, place)),
             Event::Stopping { attempt, cause } => self.with(&attempt.address, |run| {
                 if let Some(a) = run.open_attempt(attempt.number) {
@@ -261,12 +288,13 @@ impl State {
                     run.status = RunStatus::Stopping;
                 }
             }),
-            Event::Ended { attempt, started, at, outcome, outputs } => self.with(&attempt.address, |run| {
+            Event::Ended { attempt, started, at, outcome, outputs, bill } => self.with(&attempt.address, |run| {
                 if let Some(a) = run.open_attempt(attempt.number) {
                     a.phase = AttemptPhase::Ended;
                     a.started_at = started.or(a.started_at);
                     a.ended_at = Some(*at);
                     a.outcome = Some(outcome.clone());
+                    a.cost = bill.as_ref().map(|b| b.amount);
                     run.outputs.clone_from(outputs);
                 }
             }),
@@ -278,6 +306,9 @@ impl State {
             Event::Noticed { attempt, anomaly } => self.with(&attempt.address, |run| {
                 if !run.notices.contains(anomaly) {
                     run.notices.push(anomaly.clone());
+                }
+                if let (Anomaly::DoubleStart { .. }, Some(a)) = (anomaly, run.open_attempt(attempt.number)) {
+                    a.doubled = true;
                 }
             }),
         }
@@ -294,7 +325,8 @@ impl State {
         let generation = last.map_or(1, |g| g.saturating_add(1));
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
-        self.runs.insert(spec.address.clone(), RunRecord::new(Arc::clone(spec), generation, seq, now));
+        let by = Arc::clone(&self.applied_by);
+        self.runs.insert(spec.address.clone(), RunRecord { by, ..RunRecord::new(Arc::clone(spec), generation, seq, now) });
     }
 }
 
@@ -318,6 +350,7 @@ impl RunRecord {
             not_before: None,
             notices: Vec::new(),
             planned_at: now,
+            by: "".into(),
             ended_at: None,
         }
     }
@@ -332,7 +365,7 @@ impl RunRecord {
         self.attempts.last_mut().filter(|a| a.number == number && a.phase != AttemptPhase::Ended)
     }
 
-    fn admit(&mut self, number: u32, now: Timestamp) {
+    fn admit(&mut self, number: u32, reservation: Option<&Reservation>, now: Timestamp) {
         self.status = RunStatus::Launching;
         self.not_before = None;
         self.attempts.push(Attempt {
@@ -342,6 +375,10 @@ impl RunRecord {
             started_at: None,
             ended_at: None,
             place: String::new(),
+            reserved: reservation.map(|r| r.amount),
+            deadline: reservation.and_then(|r| r.deadline),
+            cost: None,
+            doubled: false,
             outcome: None,
             stop_cause: None,
         });

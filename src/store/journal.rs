@@ -7,10 +7,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lock::Lock;
 use super::wire::{StoredSpec, event_text};
-use super::{Store, StoreError};
+use super::{Store, StoreError, ledger};
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::diff::History;
-use crate::record::{Event, Finished, JobSpec, RunRecord, RunStatus, State};
+use crate::record::{Entry, Event, Finished, JobSpec, RunRecord, RunStatus, State};
 
 /// One line of history.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,9 @@ impl Store {
                 let body = event_text(event, job).map_err(|e| StoreError::Io(e.to_string()))?;
                 insert.execute(params![now.0, epoch, event.address().map(Address::as_str), body]).map_err(io)?;
                 touched.extend(event.address());
+                if let Some(entry) = Entry::of(event, now) {
+                    ledger::write(&tx, &entry).map_err(io)?;
+                }
             }
             for address in touched {
                 project(&tx, &mut jobs, state, address).map_err(io)?;
@@ -81,7 +84,7 @@ impl Store {
         let mut state = State::default();
         let mut query = self.db.prepare("SELECT address, fingerprint, job, spec, body FROM runs").map_err(io)?;
         let mut rows = query.query([]).map_err(io)?;
-        let mut runs = Vec::new();
+        let (mut runs, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next().map_err(io)? {
             let address: String = row.get(0).map_err(io)?;
             let fingerprint = Digest(row.get(1).map_err(io)?);
@@ -92,6 +95,10 @@ impl Store {
             let address = Address::parse(&address).map_err(StoreError::Io)?;
             record.spec = Arc::new(spec.full(address.clone(), fingerprint, job));
             state.next_seq = state.next_seq.max(record.seq.saturating_add(1));
+            // Whoever applied last is who the newest run came with.
+            if last.is_none_or(|seq| record.seq > seq) {
+                (last, state.applied_by) = (Some(record.seq), Arc::clone(&record.by));
+            }
             runs.push((address, record));
         }
         state.runs = runs.into_iter().collect();

@@ -34,6 +34,14 @@ pub struct Holder {
     pub token: String,
 }
 
+impl Holder {
+    /// `user@host`: who pays for what it applies.
+    #[must_use]
+    pub fn who(&self) -> String {
+        format!("{}@{}", self.user, self.host)
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{} (pid {}, `oppen {}`) since {}", self.user, self.host, self.pid, self.what, self.since)

@@ -5,6 +5,7 @@
 
 mod backup;
 mod journal;
+mod ledger;
 mod lock;
 mod requests;
 mod schema;
@@ -17,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use backup::Rescue;
 pub use journal::{HistoryEntry, Past};
+pub use ledger::{Fault, Verified};
 pub use lock::{Holder, Lock, me};
 pub use requests::Request;
 

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Format of the database; a newer one is refused.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -25,6 +25,19 @@ CREATE TABLE IF NOT EXISTS finished (
     fingerprint BLOB PRIMARY KEY, result TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lock (
     id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, holder TEXT, renewed INTEGER NOT NULL) STRICT;
+-- Append-only, each entry linked to the one before it by its hash.
+CREATE TABLE IF NOT EXISTS ledger (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, amount INTEGER NOT NULL, reserved INTEGER NOT NULL, started INTEGER, ended INTEGER, millis INTEGER NOT NULL,
+    cause TEXT, workflow TEXT NOT NULL, job TEXT NOT NULL, team TEXT, user TEXT NOT NULL, priority TEXT NOT NULL, gpu TEXT,
+    gpus INTEGER NOT NULL, capacity TEXT NOT NULL, gpu_cost INTEGER NOT NULL, cpu_cost INTEGER NOT NULL,
+    off_peak_saved INTEGER NOT NULL, spot_saved INTEGER NOT NULL, rates BLOB, labels TEXT, note TEXT, hash BLOB NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE UPDATE ON ledger BEGIN SELECT raise(ABORT, 'ledger entries never change'); END;
+CREATE TRIGGER IF NOT EXISTS ledger_is_kept BEFORE DELETE ON ledger BEGIN SELECT raise(ABORT, 'ledger entries are never lost'); END;
+-- Sums of the ledger by quarter of an hour, kept in the same transaction: what budgets count is found without reading it all.
+CREATE TABLE IF NOT EXISTS spend (
+    slot INTEGER NOT NULL, job TEXT NOT NULL, team TEXT NOT NULL, user TEXT NOT NULL, labels TEXT NOT NULL, amount INTEGER NOT NULL,
+    PRIMARY KEY (slot, job, team, user, labels)) STRICT, WITHOUT ROWID;
 -- What other processes ask the holder of the lock to do.
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 ";

@@ -168,7 +168,8 @@ pub fn with(job: &str, argv: &[&str], change: impl FnOnce(&mut JobSpec)) -> Laun
         params: Vec::new(),
         command: CommandLine::default(),
     };
-    Launch { attempt, spec: Arc::new(spec), argv: argv.iter().map(|a| Arc::from(*a)).collect(), env: Vec::new() }
+    let timeout = spec.job.timeout;
+    Launch { attempt, spec: Arc::new(spec), argv: argv.iter().map(|a| Arc::from(*a)).collect(), env: Vec::new(), timeout }
 }
 
 pub fn assert_outcome(done: &Done, cause: Cause, code: Option<i32>) {

@@ -65,11 +65,12 @@ pub fn of(launch: &Launch, settings: &Settings, classes: &[String]) -> Result<Jo
         "podFailurePolicy": {"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
         "template": {"metadata": {"labels": labels, "annotations": {ADDRESS: launch.attempt.address}}, "spec": pod},
     });
+    // What is left of an attempt's money changes when it is sent again; it is the same attempt all the same.
+    let digest = Digest::of(spec.to_string().as_bytes());
     extend(
         &mut spec,
-        [("activeDeadlineSeconds", job.timeout.map(|t| json!(seconds(t)))), ("suspend", settings.queue.as_ref().map(|_| json!(true)))],
+        [("activeDeadlineSeconds", launch.timeout.map(|t| json!(seconds(t)))), ("suspend", settings.queue.as_ref().map(|_| json!(true)))],
     );
-    let digest = Digest::of(spec.to_string().as_bytes());
     let whole = json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": settings.namespace, "labels": labels, "annotations": {ADDRESS: launch.attempt.address, SPEC: digest}},
@@ -171,6 +172,7 @@ mod tests {
             spec: spec.into(),
             argv: vec!["echo".into(), "$(HOME) $x \"}],\"args\":[".into()],
             env: vec![("A".into(), "$(B)".into())],
+            timeout: Some(Millis(1500)),
         }
     }
 

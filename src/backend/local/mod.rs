@@ -105,7 +105,7 @@ impl Backend for LocalBackend {
             secret_env: settings.secret_env.clone(),
             workdir: settings.workdir.clone(),
             gpus: settings.resources.gpu.count,
-            timeout: settings.timeout,
+            timeout: launch.timeout,
             grace: settings.grace,
             outputs: settings.outputs.clone(),
         });

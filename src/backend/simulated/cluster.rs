@@ -68,7 +68,7 @@ impl Cluster {
             };
             return (self.describe(&attempt), later);
         }
-        let timeout = launch.spec.job.timeout.map(|t| t.0);
+        let timeout = launch.timeout.map(|t| t.0);
         let object =
             Object { attempt: attempt.clone(), phase: Phase::Waiting, started: None, ended: None, live: 0, timeout, stopping: false };
         self.objects.insert(attempt.clone(), object);

@@ -29,7 +29,7 @@ impl Promises {
 
     /// Every need of an admitted run has succeeded, whole.
     pub fn needs(state: &State, event: &Event, needs: &dyn Fn(&Address) -> Vec<String>) -> Result<(), String> {
-        let Event::Admitted { attempt } = event else { return Ok(()) };
+        let Event::Admitted { attempt, .. } = event else { return Ok(()) };
         for need in needs(&attempt.address) {
             // A need whose runs a person took out of the state had succeeded before, or what needs it was skipped.
             if state.runs.values().any(|r| *r.spec.job.job == *need && r.status != RunStatus::Succeeded) {

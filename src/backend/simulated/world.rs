@@ -311,7 +311,7 @@ impl World {
         for event in events {
             let needs = |address: &Address| self.needs.get(address).cloned().unwrap_or_default();
             Promises::needs(self.engine.state(), event, &needs)?;
-            if let Event::Admitted { attempt } = event {
+            if let Event::Admitted { attempt, .. } = event {
                 self.intents.insert(attempt.clone());
             }
             self.journal.push((Timestamp(self.now), serde_json::to_string(event).map_err(|e| e.to_string())?));

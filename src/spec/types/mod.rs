@@ -1,5 +1,6 @@
 //! The documents, a file a concept. Doc comments are what editors show.
 
+mod budget;
 mod job;
 mod project;
 mod sweep;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 
 use crate::spec::scalar::{Plain, Templ};
 
+pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
 pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
 pub use sweep::{Matrix, MatrixAxis, MetricDecl, Parameter, PruneDecl, Sweep};
-pub use workflow::{BudgetDecl, InputDecl, Workflow};
+pub use workflow::{InputDecl, Workflow};
 
 /// Text that may hold a template.
 pub type Text = Templ<Arc<str>>;

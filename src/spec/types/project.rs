@@ -30,6 +30,8 @@ document! {
         "limits" limits: Option<LimitsDecl>,
         /// What the project may cost.
         "budget" budget: Option<BudgetDecl>,
+        /// Further budgets, each with a `scope`.
+        "budgets" budgets: Vec<BudgetDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
     }

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Defaults, Job, Text, Word};
-use crate::base::Money;
+use super::{BudgetDecl, Defaults, Job, Text, Word};
 use crate::spec::lower::{Must, Named};
 use crate::spec::scalar::Plain;
 
@@ -48,17 +47,5 @@ document! {
         "values" values: Option<Value>,
         /// What it is for, for people.
         "description" description: Option<Word>,
-    }
-}
-
-document! {
-    /// A limit of money.
-    "a budget" pub struct BudgetDecl {
-        /// The limit, such as `50 USD`.
-        "limit" limit: Must<Plain<Money>>,
-        /// `warn`, `hold` or `stop` (the default).
-        "on_exceed" on_exceed: Option<Word>,
-        /// `total` (the default), `day`, `week`, `month` or `quarter`.
-        "window" window: Option<Word>,
     }
 }

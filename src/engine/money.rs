@@ -1,0 +1,111 @@
+//! What attempts cost: bills when they end, thresholds, and runs that a budget ends.
+
+use std::sync::Arc;
+
+use super::index::Index;
+use super::port::Command;
+use super::{Engine, attempt_id, payer};
+use crate::base::{Address, AttemptId, Millis, Money, Timestamp};
+use crate::queue::{Ask, Treasury};
+use crate::record::{Attempt, Bill, Cause, Event, Outcome, Payer, RunRecord, State};
+
+/// Who pays for a run's live attempt, and what is set aside for it.
+pub(super) fn record_money(record: &RunRecord) -> Option<(Payer, Money)> {
+    let attempt = record.live_attempt()?;
+    Some((payer(record), attempt.reserved?))
+}
+
+/// Counts what is set aside for the live attempts of a state.
+pub fn reserved(treasury: &mut Treasury, state: &State) {
+    for (payer, amount) in state.runs.values().filter_map(record_money) {
+        treasury.holds(&payer, amount);
+    }
+}
+
+/// What the ended attempts of a run cost.
+pub(super) fn already(record: &RunRecord) -> Money {
+    record.attempts.iter().filter_map(|a| a.cost).sum()
+}
+
+impl Index {
+    /// A ready run, as the gate asks for it.
+    pub(super) fn ask(&self, state: &State, id: u32) -> Option<Ask> {
+        let entry = self.entries.get(id as usize)?;
+        let record = state.runs.get(&entry.address)?;
+        Some(Ask {
+            job: Arc::clone(&record.spec.job),
+            demand: Arc::clone(&entry.demand),
+            seq: entry.seq,
+            user: Arc::clone(&record.by),
+            already: already(record),
+        })
+    }
+}
+
+/// The hard end of an attempt: its timeout, or the end of its money if that comes first.
+pub(super) fn limit(timeout: Option<Millis>, deadline: Option<Millis>) -> Option<Millis> {
+    [timeout, deadline].into_iter().flatten().min()
+}
+
+impl Engine {
+    /// A budget refuses the run for good.
+    pub(super) fn refuse(&mut self, id: u32, words: String, now: Timestamp) {
+        let Some(address) = self.index.address(id).cloned() else { return };
+        self.over(&address, Event::Failed { address: address.clone(), cause: Cause::Budget, detail: words }, now);
+    }
+
+    /// What the live attempt of a run has cost when it ends.
+    pub(super) fn bill(&self, attempt: &AttemptId, started: Option<Timestamp>, at: Timestamp) -> Option<Bill> {
+        let record = self.state.runs.get(&attempt.address)?;
+        let live = record.live_attempt()?;
+        let begun = started.or(live.started_at);
+        let time = begun.map_or(Millis(0), |start| at.since(start)).times(if live.doubled { 2 } else { 1 });
+        let start = begun.unwrap_or(at);
+        let mut bill = self.gate.treasury().rates().bill(&record.spec.job, start, time);
+        bill.reserved = live.reserved.unwrap_or_default();
+        bill.payer = payer(record);
+        Some(bill)
+    }
+
+    /// Counts a bill: money is free again, thresholds are announced, and what a budget ends is ended.
+    pub(super) fn post(&mut self, bill: &Bill, now: Timestamp) {
+        let crossings = self.gate.treasury_mut().post(bill, now);
+        self.gate.freed(&bill.payer);
+        let mut used_up = Vec::new();
+        for crossing in crossings {
+            let Some(account) = self.gate.treasury().accounts().get(crossing.account) else { continue };
+            let (budget, spent, limit) = (Arc::clone(&account.rule.name), account.spent, account.rule.limit);
+            if account.rule.end_running && account.is_hard() && spent >= limit {
+                used_up.push(account.rule.scope.clone());
+            }
+            self.emit(Event::Threshold { budget, percent: crossing.percent, spent, limit }, now);
+        }
+        for scope in used_up {
+            let live: Vec<Address> = self.live().into_iter().map(|a| a.address).collect();
+            for address in live {
+                if self.state.runs.get(&address).is_some_and(|r| scope.covers(&payer(r))) {
+                    self.end_for(&address, Cause::Budget, now);
+                }
+            }
+        }
+    }
+
+    /// Asks the live attempt of a run to end.
+    pub(super) fn end_for(&mut self, address: &Address, cause: Cause, now: Timestamp) {
+        let Some(record) = self.state.runs.get(address) else { return };
+        let Some(live) = record.live_attempt().filter(|a| a.stop_cause.is_none()) else { return };
+        let (attempt, grace) = (attempt_id(record, live.number), record.spec.job.grace);
+        self.emit(Event::Stopping { attempt: attempt.clone(), cause }, now);
+        self.command(Command::Stop { attempt, grace });
+        self.rearm(address, now);
+    }
+}
+
+/// A timeout that was the end of the money counts as that.
+pub(super) fn by_money(live: &Attempt, timeout: Option<Millis>, outcome: &mut Outcome) {
+    if let Some(deadline) = live.deadline.filter(|d| outcome.cause == Cause::Timeout && timeout.is_none_or(|t| *d < t)) {
+        outcome.cause = Cause::Budget;
+        let reserved = live.reserved.unwrap_or_default();
+        outcome.detail = format!("the {reserved} that its budget could set aside were used up after {deadline}");
+    }
+}

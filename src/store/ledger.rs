@@ -1,0 +1,290 @@
+//! The ledger's table: appended with the events that it comes from, chained by hash, summed for budgets.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::{Store, StoreError};
+use crate::base::{Address, AttemptId, Capacity, Digest, Millis, Money, Timestamp};
+use crate::expand::Rule;
+use crate::price::Rates;
+use crate::queue::Treasury;
+use crate::record::{Bill, Cause, Entry, EntryKind, Payer};
+
+/// Length of a slot of sums: the finest step of time zones.
+const SLOT: i64 = 900_000;
+
+const COLUMNS: &str = "at, kind, address, generation, attempt, amount, reserved, started, ended, millis, cause, workflow, job, team, user, \
+    priority, gpu, gpus, capacity, gpu_cost, cpu_cost, off_peak_saved, spot_saved, rates, labels, note, hash";
+
+/// What is wrong with a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Number of the entry.
+    pub seq: i64,
+    /// What does not hold.
+    pub words: String,
+}
+
+/// What a look at the whole ledger found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries read.
+    pub entries: u64,
+    /// All that was posted, corrections included.
+    pub spent: Money,
+    /// Set aside for attempts that have not ended.
+    pub reserved: Money,
+    /// Link of the last entry: whoever keeps it can prove that nothing before it was changed.
+    pub head: Option<Digest>,
+    /// What does not hold.
+    pub faults: Vec<Fault>,
+}
+
+/// Appends one entry and its sum.
+pub fn write(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    let last = tx.prepare_cached("SELECT hash FROM ledger ORDER BY seq DESC LIMIT 1")?.query_row([], |r| r.get(0)).optional()?;
+    let link = entry.link(&Digest(last.unwrap_or_default()));
+    let (payer, bill) = (&entry.bill.payer, &entry.bill);
+    let labels = labels_text(payer)?;
+    let insert = format!(
+        "INSERT INTO ledger ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
+    );
+    tx.prepare_cached(&insert)?.execute(params![
+        entry.at.0,
+        entry.kind.word(),
+        entry.attempt.address.as_str(),
+        entry.attempt.generation,
+        entry.attempt.number,
+        entry.amount.micros(),
+        entry.reserved.micros(),
+        entry.ran.map(|r| r.0.0),
+        entry.ran.map(|r| r.1.0),
+        i64::try_from(bill.time.0).unwrap_or(i64::MAX),
+        word(&entry.cause)?,
+        payer.workflow(),
+        &*payer.job,
+        payer.team,
+        &*payer.user,
+        &*payer.priority,
+        payer.gpu,
+        payer.gpus,
+        word(&payer.capacity)?,
+        bill.gpu.micros(),
+        bill.cpu.micros(),
+        bill.off_peak_saved.micros(),
+        bill.spot_saved.micros(),
+        bill.rates.map(|d| d.0.to_vec()),
+        labels,
+        Some(&entry.note).filter(|n| !n.is_empty()),
+        &link.0[..],
+    ])?;
+    if entry.spent() != Money::ZERO {
+        tx.prepare_cached(
+            "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (slot, job, team, user, labels) DO UPDATE SET amount = amount + excluded.amount",
+        )?
+        .execute(params![
+            entry.at.0.div_euclid(SLOT),
+            &*payer.job,
+            payer.team.as_deref().unwrap_or_default(),
+            &*payer.user,
+            labels.as_deref().unwrap_or_default(),
+            entry.spent().micros(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn json(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+fn labels_text(payer: &Payer) -> rusqlite::Result<Option<String>> {
+    if payer.labels.is_empty() { Ok(None) } else { serde_json::to_string(&payer.labels).map(Some).map_err(json) }
+}
+
+/// The word of an enum, as serde writes it.
+fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<Option<String>> {
+    Ok(serde_json::to_value(value).map_err(json)?.as_str().map(str::to_owned))
+}
+
+/// The enum of a word.
+fn by_word<T: serde::de::DeserializeOwned>(word: Option<String>) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(word?)).ok()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(Entry, Digest)> {
+    let money = |i| row.get(i).map(Money::from_micros);
+    let wrong = |i: usize| rusqlite::Error::InvalidColumnType(i, "ledger".to_owned(), rusqlite::types::Type::Text);
+    let kind = by_word::<EntryKind>(row.get(1)?).ok_or_else(|| wrong(1))?;
+    let address = Address::parse(&row.get::<_, String>(2)?).map_err(|_| wrong(2))?;
+    let ran = row.get::<_, Option<i64>>(7)?.zip(row.get::<_, Option<i64>>(8)?).map(|(s, e)| (Timestamp(s), Timestamp(e)));
+    let payer = Payer {
+        job: row.get::<_, String>(12)?.into(),
+        team: row.get(13)?,
+        user: row.get::<_, String>(14)?.into(),
+        priority: row.get::<_, String>(15)?.into(),
+        gpu: row.get(16)?,
+        gpus: row.get(17)?,
+        capacity: by_word::<Capacity>(row.get(18)?).ok_or_else(|| wrong(18))?,
+        labels: row.get::<_, Option<String>>(24)?.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default(),
+    };
+    let rates = row.get::<_, Option<Vec<u8>>>(23)?.and_then(|b| b.try_into().ok()).map(Digest);
+    let (amount, reserved) = (money(5)?, money(6)?);
+    let bill = Bill {
+        amount: match kind {
+            EntryKind::Post => amount,
+            EntryKind::Reserve | EntryKind::Void | EntryKind::Correct => Money::ZERO,
+        },
+        reserved,
+        time: Millis(u64::try_from(row.get::<_, i64>(9)?).unwrap_or(0)),
+        gpu: money(19)?,
+        cpu: money(20)?,
+        off_peak_saved: money(21)?,
+        spot_saved: money(22)?,
+        rates,
+        payer,
+    };
+    let entry = Entry {
+        at: Timestamp(row.get(0)?),
+        kind,
+        attempt: AttemptId { address, generation: row.get(3)?, number: row.get(4)? },
+        amount,
+        reserved,
+        ran,
+        cause: by_word::<Cause>(row.get(10)?),
+        bill,
+        note: row.get::<_, Option<String>>(25)?.unwrap_or_default(),
+    };
+    Ok((entry, Digest(row.get(26)?)))
+}
+
+impl Store {
+    /// The accounts of budgets with what was spent in their windows. What is reserved is in the state.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn treasury(&self, rates: &Rates, rules: &[Rule], slots: u32, now: Timestamp) -> Result<Treasury, StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let mut treasury = Treasury::new(rates.clone(), rules, slots, now);
+        let Some(since) = treasury.since() else { return Ok(treasury) };
+        let mut query = self.db.prepare("SELECT slot, job, team, user, labels, amount FROM spend WHERE slot >= ?1").map_err(io)?;
+        let mut rows = query.query([since.0.div_euclid(SLOT)]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let text = |i| row.get::<_, String>(i).map_err(io);
+            let labels = text(4)?;
+            let payer = Payer {
+                job: text(1)?.into(),
+                team: Some(text(2)?).filter(|t| !t.is_empty()),
+                user: text(3)?.into(),
+                labels: if labels.is_empty() { Default::default() } else { serde_json::from_str(&labels).unwrap_or_default() },
+                ..Payer::default()
+            };
+            let slot: i64 = row.get(0).map_err(io)?;
+            treasury.spent_before(&payer, Timestamp(slot.saturating_mul(SLOT)), Money::from_micros(row.get(5).map_err(io)?));
+        }
+        Ok(treasury)
+    }
+
+    /// The budgets that the last apply kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn rules(&self) -> Result<Vec<Rule>, StoreError> {
+        let text: Option<String> =
+            self.db.query_row("SELECT value FROM meta WHERE key = 'rules'", [], |r| r.get(0)).optional().map_err(|e| self.io(&e))?;
+        Ok(text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default())
+    }
+
+    /// Notes the budgets that an apply keeps, for commands that read no workflow files.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep_rules(&mut self, rules: &[Rule]) -> Result<(), StoreError> {
+        let text = serde_json::to_string(rules).map_err(|e| StoreError::Io(e.to_string()))?;
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?1)", [text]).map(|_| ()).map_err(|e| self.io(&e))
+    }
+
+    /// Hands out every entry, oldest first, with its number and its link.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn entries(&self, mut each: impl FnMut(i64, Entry, Digest)) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let mut query = self.db.prepare(&format!("SELECT {COLUMNS}, seq FROM ledger ORDER BY seq")).map_err(io)?;
+        let mut rows = query.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let (entry, link) = read(row).map_err(io)?;
+            each(row.get(27).map_err(io)?, entry, link);
+        }
+        Ok(())
+    }
+
+    /// Reads the whole ledger: every link, every reservation closed once, every post as long as the journal's timestamps, and
+    /// the sums that budgets are counted from.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        let mut found = Verified::default();
+        let mut open: std::collections::BTreeMap<AttemptId, Money> = Default::default();
+        let mut sums: std::collections::BTreeMap<(i64, Arc<str>), i64> = Default::default();
+        let mut before = Digest([0; 32]);
+        self.entries(|seq, entry, link| {
+            let mut fault = |words: String| found.faults.push(Fault { seq, words });
+            if entry.link(&before) != link {
+                fault("was changed, or an entry before it is missing: its link does not fit".to_owned());
+            }
+            before = link;
+            match entry.kind {
+                EntryKind::Reserve => {
+                    if open.insert(entry.attempt.clone(), entry.amount).is_some() {
+                        fault(format!("{} is reserved for twice", entry.attempt));
+                    }
+                }
+                EntryKind::Post | EntryKind::Void => match open.remove(&entry.attempt) {
+                    None => fault(format!("{} ends a reservation that is not open", entry.attempt)),
+                    Some(reserved) if reserved != entry.reserved => {
+                        fault(format!("{} frees {}, {reserved} were reserved", entry.attempt, entry.reserved));
+                    }
+                    Some(_) => {}
+                },
+                EntryKind::Correct => {}
+            }
+            if let Some((start, end)) = entry.ran.filter(|_| entry.cause.is_some()) {
+                let ran = end.since(start);
+                if entry.bill.time != ran && entry.bill.time != ran.times(2) {
+                    fault(format!("charges {}, it ran for {ran}", entry.bill.time));
+                }
+            }
+            found.spent += entry.spent();
+            *sums.entry((entry.at.0.div_euclid(SLOT), Arc::clone(&entry.bill.payer.job))).or_default() += entry.spent().micros();
+            (found.entries, found.head) = (found.entries + 1, Some(link));
+        })?;
+        found.reserved = open.values().copied().sum();
+        self.verify_sums(&sums, &mut found)?;
+        Ok(found)
+    }
+
+    fn verify_sums(&self, sums: &std::collections::BTreeMap<(i64, Arc<str>), i64>, found: &mut Verified) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let mut query = self.db.prepare("SELECT slot, job, sum(amount) FROM spend GROUP BY slot, job").map_err(io)?;
+        let mut kept: std::collections::BTreeMap<(i64, Arc<str>), i64> = Default::default();
+        let mut rows = query.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let job: String = row.get(1).map_err(io)?;
+            kept.insert((row.get(0).map_err(io)?, job.into()), row.get(2).map_err(io)?);
+        }
+        for (key, sum) in sums.iter().filter(|(key, sum)| kept.get(*key).copied().unwrap_or(0) != **sum) {
+            let words = format!(
+                "the sums of {} say {}, its entries {}",
+                key.1,
+                Money::from_micros(kept.get(key).copied().unwrap_or(0)),
+                Money::from_micros(*sum)
+            );
+            found.faults.push(Fault { seq: 0, words });
+        }
+        Ok(())
+    }
+}
