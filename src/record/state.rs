@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Anomaly, Event, Outcome};
 use super::ledger::Reservation;
 use super::run::RunSpec;
-use crate::base::{Address, Digest, Millis, Money, Timestamp};
+use crate::base::{Address, AttemptId, Digest, Millis, Money, Timestamp};
 
 /// Everything that is known, by address.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -237,12 +237,7 @@ impl State {
         match event {
             Event::PlanApplied { by, .. } => self.applied_by = by.as_str().into(),
             Event::Threshold { .. } => {}
-            Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| {
-                let same = run.generation == attempt.generation;
-                if let Some(a) = run.attempts.iter_mut().find(|a| same && a.number == attempt.number) {
-                    a.cost = Some(a.cost.unwrap_or_default() + *amount);
-                }
-            }),
+            Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| run.correct(attempt, *amount)),
             Event::Planned { spec } => self.plan(spec, now),
             Event::Updated { spec } => {
                 if let Some(run) = self.runs.get_mut(&spec.address) {
@@ -281,13 +276,7 @@ impl State {
                 self.with(&attempt.address, |run| run.admit(attempt.number, reservation.as_deref(), now));
             }
             Event::Started { attempt, at, place } => self.with(&attempt.address, |run| run.started(attempt.number, *at, place)),
-            Event::Stopping { attempt, cause } => self.with(&attempt.address, |run| {
-                if let Some(a) = run.open_attempt(attempt.number) {
-                    a.phase = AttemptPhase::Stopping;
-                    a.stop_cause = Some(*cause);
-                    run.status = RunStatus::Stopping;
-                }
-            }),
+            Event::Stopping { attempt, cause } => self.with(&attempt.address, |run| run.stopping(attempt.number, *cause)),
             Event::Ended { attempt, started, at, outcome, outputs, bill } => self.with(&attempt.address, |run| {
                 if let Some(a) = run.open_attempt(attempt.number) {
                     a.phase = AttemptPhase::Ended;
@@ -298,19 +287,10 @@ impl State {
                     run.outputs.clone_from(outputs);
                 }
             }),
-            Event::Metrics { attempt, points } => self.with(&attempt.address, |run| {
-                for point in points {
-                    run.note_metric(point);
-                }
-            }),
-            Event::Noticed { attempt, anomaly } => self.with(&attempt.address, |run| {
-                if !run.notices.contains(anomaly) {
-                    run.notices.push(anomaly.clone());
-                }
-                if let (Anomaly::DoubleStart { .. }, Some(a)) = (anomaly, run.open_attempt(attempt.number)) {
-                    a.doubled = true;
-                }
-            }),
+            Event::Metrics { attempt, points } => {
+                self.with(&attempt.address, |run| points.iter().for_each(|point| run.note_metric(point)));
+            }
+            Event::Noticed { attempt, anomaly } => self.with(&attempt.address, |run| run.noticed(attempt.number, anomaly)),
         }
     }
 
@@ -392,6 +372,30 @@ impl RunRecord {
                 a.phase = AttemptPhase::Running;
                 self.status = RunStatus::Running;
             }
+        }
+    }
+
+    fn stopping(&mut self, number: u32, cause: super::event::Cause) {
+        if let Some(a) = self.open_attempt(number) {
+            a.phase = AttemptPhase::Stopping;
+            a.stop_cause = Some(cause);
+            self.status = RunStatus::Stopping;
+        }
+    }
+
+    fn correct(&mut self, attempt: &AttemptId, amount: Money) {
+        let same = self.generation == attempt.generation;
+        if let Some(a) = self.attempts.iter_mut().find(|a| same && a.number == attempt.number) {
+            a.cost = Some(a.cost.unwrap_or_default() + amount);
+        }
+    }
+
+    fn noticed(&mut self, number: u32, anomaly: &Anomaly) {
+        if !self.notices.contains(anomaly) {
+            self.notices.push(anomaly.clone());
+        }
+        if let (Anomaly::DoubleStart { .. }, Some(a)) = (anomaly, self.open_attempt(number)) {
+            a.doubled = true;
         }
     }
 
