@@ -101,12 +101,7 @@ fn a_run_that_ends_while_everything_of_ours_is_dead_keeps_its_exit_status() -> R
 fn an_adopted_run_can_be_stopped_and_keeps_its_timeout() -> Result {
     let place = Place::new()?;
     let mut running = place.backend(&[])?;
-    let mut timed = script("timed", "sleep 600");
-    let mut spec = (*timed.spec).clone();
-    let mut settings = (*spec.job).clone();
-    settings.timeout = Some(Millis(1500));
-    spec.job = settings.into();
-    timed.spec = spec.into();
+    let timed = crate::place::with("timed", &["/bin/sh", "-c", "sleep 600"], |job| job.timeout = Some(Millis(1500)));
     running.backend.submit(timed);
     running.backend.submit(script("stopped", "echo $$ > pid; exec sleep 600"));
     running.started(&attempt("stopped"))?;
