@@ -216,6 +216,9 @@ pub struct MetricPoint {
     pub step: Option<i64>,
     /// None when it was no finite number.
     pub value: Option<f64>,
+    /// When it was reported, where the source says so; else the time of its event counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Why an attempt or run ended.

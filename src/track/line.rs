@@ -27,7 +27,7 @@ pub fn read(line: &[u8], points: &mut Vec<MetricPoint>) {
     let step = STEP_NAMES.iter().find_map(|name| found.iter().find(|(n, _)| n == name).and_then(|(_, v)| whole(*v)));
     for (name, value) in found {
         if !STEP_NAMES.contains(&name.as_str()) {
-            points.push(MetricPoint { name: Arc::from(name), step, value: value.filter(|v| v.is_finite()) });
+            points.push(MetricPoint { name: Arc::from(name), step, value: value.filter(|v| v.is_finite()), at: None });
         }
     }
 }
