@@ -21,6 +21,7 @@ pub mod price;
 pub mod queue;
 pub mod check;
 pub mod diff;
+pub mod advise;
 pub mod engine;
 // ---- input and output begin ----
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]
