@@ -51,6 +51,8 @@ pub enum Command {
     Logs(Logs),
     /// Tell everything about one run: what it is, why it waits, how it went
     Explain(Explain),
+    /// What runs cost, piece by piece
+    Cost(super::cost::Cost),
     /// End runs
     Cancel(Select),
     /// Run again what failed, was cancelled or was skipped

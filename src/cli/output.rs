@@ -57,6 +57,11 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     Millis::parse(text).map(Millis::to_std)
 }
 
+/// Reads a point in time.
+pub fn time(text: &str) -> Result<crate::base::Timestamp, String> {
+    crate::base::Timestamp::parse(text).ok_or_else(|| "write a time with its zone, such as 2026-12-01T08:00Z".to_owned())
+}
+
 /// Writes every wanted form; text to standard output when none is named.
 pub fn write(targets: &[Target], render: impl Fn(Form) -> String) -> Result<(), Failure> {
     let default = [Target { form: Form::Text, file: None }];

@@ -64,18 +64,22 @@ impl OffPeak {
     }
 
     fn pieces(&self, start: Timestamp, length: Millis) -> i128 {
-        let end = start.after(length);
-        let (mut at, mut sum) = (start, 0_i128);
+        let mut sum = 0_i128;
+        self.each(start, length, &mut |from, to, factor| sum += i128::from(to.since(from).0) * i128::from(factor));
+        sum
+    }
+
+    /// The stretches of one factor, in the order of time; neighbours may have the same.
+    pub fn each(&self, start: Timestamp, length: Millis, piece: &mut dyn FnMut(Timestamp, Timestamp, u64)) {
+        let (mut at, end) = (start, start.after(length));
         while at < end {
             let Some(local) = at.utc().map(|t| t.with_timezone(&self.zone).naive_local()) else {
-                return sum + i128::from(end.since(at).0) * i128::from(ONE);
+                return piece(at, end, ONE);
             };
             let next = self.boundary(at, local).min(end);
-            let factor = if self.is_cheap(local) { self.factor } else { ONE };
-            sum += i128::from(next.since(at).0) * i128::from(factor);
+            piece(at, next, if self.is_cheap(local) { self.factor } else { ONE });
             at = next;
         }
-        sum
     }
 
     /// The next moment at which the price may change. Local times that a clock change leaves out are stepped over by the hour.

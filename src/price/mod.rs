@@ -4,6 +4,7 @@
 //! does not know.
 
 mod hours;
+pub mod pieces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::record::{Bill, Estimate, JobSpec, Money95};
 use crate::spec::types::RatesDecl;
 
 pub use hours::OffPeak;
+pub use pieces::Breakdown;
 
 /// One, in parts per million.
 pub const ONE: u64 = 1_000_000;
