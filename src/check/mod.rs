@@ -221,6 +221,13 @@ pub fn budgets(accounts: &[Account], lines: &[BudgetLine]) -> Vec<Verdict> {
                     format!("would spend {}, its limit is {}: what does not fit waits until the limit is raised", line.total, line.limit);
                 verdict("budget", line, span, false, message, "plan fewer or cheaper runs, or raise the limit")
             }
+            (OnExceed::Cap, _) => {
+                let message = format!(
+                    "would spend {}, its max_cost is {}: trials that the money does not reach are left out",
+                    line.total, line.limit
+                );
+                verdict("max-cost", line, span, false, message, "plan fewer or cheaper trials, or raise `max_cost`")
+            }
             (on_exceed, _) => {
                 let message = format!("would spend {}, its limit is {}", line.total, line.limit);
                 verdict("budget", line, span, on_exceed == OnExceed::Stop, message, "plan fewer or cheaper runs, or raise the limit")

@@ -1,10 +1,12 @@
 //! `oppen apply`: the plan, obeyed.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use rustc_hash::FxHashSet;
 use serde_json::json;
 
 use super::args::{self, BackendKind};
@@ -20,7 +22,7 @@ use crate::drive::{Clock, Control, Drive, DriveError, End, Settings};
 use crate::engine::{self, Engine, Input};
 use crate::files::{Objects, STATE_FOLDER};
 use crate::price::Rates;
-use crate::record::{RunStatus, State};
+use crate::record::{RunRecord, RunStatus, State, Tally};
 use crate::spec::Project;
 use crate::store::{Lock, Rescue, Store};
 
@@ -248,6 +250,14 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
     let bad: Vec<_> = state.runs.values().filter(|r| view.ended.contains(&r.spec.address) && r.status == RunStatus::Failed).collect();
     let (good, failed, cancelled, skipped) =
         (of(RunStatus::Succeeded), of(RunStatus::Failed), of(RunStatus::Cancelled), of(RunStatus::Skipped));
+    let (pruned, unneeded) = (of(RunStatus::Pruned), of(RunStatus::Unneeded));
+    let sweeps = Tally::of_sweeps(state);
+    let takes = |r: &&&RunRecord| {
+        let sweep = r.spec.job.sweep.as_deref();
+        sweep.is_some_and(|s| sweeps.get(&*r.spec.job.job).is_some_and(|t| t.takes_failures(s)))
+    };
+    let taken = bad.iter().filter(takes).count();
+    let barren = barren(state, view, &sweeps);
     let pending = state.runs.values().filter(|r| !r.status.is_terminal()).count();
     let spent: Money = view
         .ended
@@ -258,22 +268,35 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
         .sum();
     let exit = match end {
         End::Interrupted => Exit::Interrupted,
-        _ if failed + cancelled + skipped > 0 => Exit::RunsFailed,
+        _ if failed - taken + cancelled + skipped + barren.len() > 0 => Exit::RunsFailed,
         End::Held => Exit::Blocked,
         _ => Exit::Done,
     };
     if ground.json {
         output::print(&format!(
             "{}\n",
-            json!({"event": "summary", "plan_id": plan.plan_id, "succeeded": good, "failed": failed, "cancelled": cancelled, "skipped": skipped, "pending": pending, "seconds": took.as_secs_f64(), "cost": spent, "exit": exit as u8})
+            json!({"event": "summary", "plan_id": plan.plan_id, "succeeded": good, "failed": failed, "cancelled": cancelled, "skipped": skipped, "pruned": pruned, "unneeded": unneeded, "pending": pending, "seconds": took.as_secs_f64(), "cost": spent, "exit": exit as u8})
         ))?;
         return Ok(exit);
     }
     if end == End::Held {
-        output::say("what is pending waits for money: raise the limit of its budget and apply again; see `oppen queue`");
+        for (job, sweep) in state.sweeps.iter().filter(|(_, s)| s.paused.is_some()) {
+            let by = sweep.paused.as_deref().unwrap_or_default();
+            output::say(&format!("{job} was paused by {by}: `oppen sweep resume {job}` lets it go on"));
+        }
+        if state.sweeps.values().all(|s| s.paused.is_none()) {
+            output::say("what is pending waits for money: raise the limit of its budget and apply again; see `oppen queue`");
+        }
     }
     let mut parts = vec![format!("{good} succeeded")];
-    let more = [(failed, "failed"), (cancelled, "cancelled"), (skipped, "skipped"), (pending, "still pending")];
+    let more = [
+        (pruned, "pruned"),
+        (unneeded, "not needed"),
+        (failed, "failed"),
+        (cancelled, "cancelled"),
+        (skipped, "skipped"),
+        (pending, "still pending"),
+    ];
     parts.extend(more.into_iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")));
     for record in bad.iter().take(5) {
         output::say(&format!(
@@ -284,8 +307,19 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
             record.spec.address
         ));
     }
+    for words in barren {
+        output::say(&format!("{} {words}", style::paint(style::BAD, "failed")));
+    }
     output::print(&format!("Done in {took}: {}. Cost {spent}.\n", parts.join(", ")))?;
     Ok(exit)
+}
+
+/// Sweeps that are over without a result, with what became of their trials.
+fn barren(state: &State, view: &Progress, sweeps: &BTreeMap<&str, Tally>) -> Vec<String> {
+    let looked_at: FxHashSet<&str> = view.ended.iter().filter_map(|a| state.runs.get(a)).map(|r| &*r.spec.job.job).collect();
+    let mine = sweeps.iter().filter(|(job, tally)| tally.is_barren() && tally.pruned + tally.unneeded > 0 && looked_at.contains(*job));
+    mine.map(|(job, t)| format!("{job}: no trial has a result ({} pruned, {} not needed, {} failed)", t.pruned, t.unneeded, t.failed))
+        .collect()
 }
 
 /// The loop ended before its time: what is done, pending, unknown.

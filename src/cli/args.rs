@@ -79,6 +79,8 @@ pub enum Command {
         /// Where to
         folder: PathBuf,
     },
+    /// Look at sweeps, pause them, let them go on
+    Sweep(super::sweep::Args),
     /// Run the engine against a simulated cluster with faults
     Sim(Sim),
     /// Keeps local runs alive (started by apply)

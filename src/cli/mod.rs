@@ -18,6 +18,7 @@ mod session;
 mod signals;
 mod sim;
 mod status;
+mod sweep;
 mod validate;
 mod watch;
 
@@ -104,6 +105,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Supervise { folder } => backends::supervise(folder),
         Command::Watch(args) => watch::run(&here, args),
         Command::Install(args) => install::run(&here, args),
+        Command::Sweep(args) => sweep::run(&here, args),
         Command::Sim(args) => sim::run(args),
     }
 }

@@ -33,7 +33,7 @@ fn schema() -> Value {
     );
     let budget = object(
         &["scope", "spent", "running", "plan", "total", "limit", "unpriced", "on_exceed", "exceeded"],
-        json!({"scope": {"type": "string"}, "spent": money, "running": money, "plan": money, "total": money, "limit": money, "unpriced": count, "on_exceed": {"enum": ["warn", "hold", "stop"]}, "exceeded": {"type": "boolean"}}),
+        json!({"scope": {"type": "string"}, "spent": money, "running": money, "plan": money, "total": money, "limit": money, "unpriced": count, "on_exceed": {"enum": ["warn", "hold", "stop", "cap"]}, "exceeded": {"type": "boolean"}}),
     );
     let check = object(
         &["rule", "blocks", "subject", "message", "hint"],

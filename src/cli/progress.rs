@@ -58,7 +58,13 @@ impl View for Progress {
         for event in events {
             if matches!(
                 event,
-                Event::Succeeded { .. } | Event::Failed { .. } | Event::Cancelled { .. } | Event::Skipped { .. } | Event::Reused { .. }
+                Event::Succeeded { .. }
+                    | Event::Failed { .. }
+                    | Event::Cancelled { .. }
+                    | Event::Skipped { .. }
+                    | Event::Pruned { .. }
+                    | Event::Unneeded { .. }
+                    | Event::Reused { .. }
             ) {
                 self.ended.extend(event.address().cloned());
             }
@@ -87,12 +93,12 @@ impl View for Progress {
             match run.status {
                 s if s.is_live() => live += 1,
                 RunStatus::Pending => waiting += 1,
-                RunStatus::Succeeded => done += 1,
+                RunStatus::Succeeded | RunStatus::Pruned | RunStatus::Unneeded => done += 1,
                 _ => bad += 1,
             }
         }
         let bad = if bad > 0 { format!(", {bad} not succeeded") } else { String::new() };
-        bar.set_message(format!("{live} running, {waiting} waiting, {done} succeeded{bad}"));
+        bar.set_message(format!("{live} running, {waiting} waiting, {done} done{bad}"));
     }
 }
 
@@ -128,6 +134,10 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
         Event::Reused { result, .. } => (style::paint(style::LIVE, "="), format!("reuses the result of {}", result.from)),
         Event::Failed { address, .. } => (style::paint(style::BAD, "x"), format!("failed: {}", failure(state.runs.get(address)?))),
         Event::Cancelled { .. } => (style::paint(style::BAD, "x"), "cancelled".to_owned()),
+        Event::Pruned { address, because } => (style::paint(style::LIVE, "/"), pruned(state.runs.get(address)?, because)),
+        Event::Unneeded { because, .. } => (style::paint(style::DIM, "-"), format!("not needed: {}", escape(because))),
+        Event::SweepPaused { job, by } => return Some(format!("{} {job} is paused by {}", clock(now), escape(by))),
+        Event::SweepResumed { job, by } => return Some(format!("{} {job} goes on, asked by {}", clock(now), escape(by))),
         Event::Skipped { because, .. } => (style::paint(style::CHANGE, "-"), format!("skipped: {because} did not succeed")),
         Event::RetryScheduled { address, not_before } => {
             (style::paint(style::CHANGE, "~"), format!("{}; tries again in {}", failure(state.runs.get(address)?), not_before.since(now)))
@@ -145,6 +155,12 @@ fn succeeded(record: &RunRecord) -> String {
     let took =
         record.attempts.last().and_then(|a| a.started_at.zip(a.ended_at)).map(|(s, e)| format!(" in {}", e.since(s))).unwrap_or_default();
     format!("succeeded{took}{}", metrics(record, 2).map(|m| format!(", {m}")).unwrap_or_default())
+}
+
+/// `pruned at val_loss 0.31: not among the best third`.
+fn pruned(record: &RunRecord, because: &str) -> String {
+    let at = metrics(record, 1).map(|m| format!(" at {m}")).unwrap_or_default();
+    format!("pruned{at}: {}", escape(because))
 }
 
 /// The compared metric first, else the last reported ones.
@@ -205,6 +221,7 @@ pub fn cause_text(cause: crate::record::Cause) -> &'static str {
         Cause::Refused => "refused by the backend",
         Cause::Cancelled => "cancelled",
         Cause::Budget => "budget used up",
+        Cause::Pruned => "pruned",
     }
 }
 

@@ -166,7 +166,8 @@ pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
     let place = Place::find(here, args.backend)?;
     let mut store = place.store()?;
     let state = store.load()?;
-    let wanted = |r: &&RunRecord| if retry { r.status.is_terminal() && r.status != RunStatus::Succeeded } else { !r.status.is_terminal() };
+    let again = |r: &RunRecord| r.status.is_terminal() && !matches!(r.status, RunStatus::Succeeded | RunStatus::Pruned);
+    let wanted = |r: &&RunRecord| if retry { again(r) } else { !r.status.is_terminal() };
     let addresses: Vec<Address> = matching(&state, &args.select)?.into_iter().filter(wanted).map(|r| r.spec.address.clone()).collect();
     if addresses.is_empty() {
         let words =
@@ -195,7 +196,14 @@ pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
 }
 
 /// Runs the loop for a command that is no apply. Without `launch` nothing new starts and it ends when nothing is live.
-fn drive(place: &Place, store: &mut Store, lock: &crate::store::Lock, mut inputs: Vec<Input>, launch: bool, json: bool) -> Outcome {
+pub(super) fn drive(
+    place: &Place,
+    store: &mut Store,
+    lock: &crate::store::Lock,
+    mut inputs: Vec<Input>,
+    launch: bool,
+    json: bool,
+) -> Outcome {
     let control = super::signals::listen()?;
     let mut engine = place.engine(store, store.load()?)?;
     let mut backend = backends::open(place.backend, &place.loaded.root, place.loaded.project.as_ref(), store.lineage(), &place.limits)?;

@@ -79,6 +79,7 @@ pub fn run_json(run: &RunRecord, rates: &Rates, now: Timestamp) -> Value {
 fn colored(status: RunStatus) -> String {
     let color = match status {
         RunStatus::Succeeded => style::GOOD,
+        RunStatus::Pruned | RunStatus::Unneeded => style::DIM,
         RunStatus::Failed | RunStatus::Cancelled => style::BAD,
         s if s.is_live() => style::LIVE,
         _ => style::CHANGE,
@@ -108,6 +109,8 @@ fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
         (of(&|r| r.status == RunStatus::Succeeded), "succeeded"),
         (of(&|r| r.status.is_live()), "running"),
         (of(&|r| r.status == RunStatus::Pending), "pending"),
+        (of(&|r| r.status == RunStatus::Pruned), "pruned"),
+        (of(&|r| r.status == RunStatus::Unneeded), "not needed"),
         (of(&|r| r.status == RunStatus::Failed), "failed"),
         (of(&|r| r.status == RunStatus::Cancelled), "cancelled"),
         (of(&|r| r.status == RunStatus::Skipped), "skipped"),
@@ -126,6 +129,7 @@ fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
         .unwrap_or_default();
     let words = match run.status {
         RunStatus::Failed => failure(run),
+        RunStatus::Unneeded => run.because.as_deref().map(|b| escape(b).into_owned()).unwrap_or_default(),
         RunStatus::Skipped => run.because.as_ref().map(|b| format!("because of {b}")).unwrap_or_default(),
         _ if run.reused_from.is_some() => run.reused_from.as_ref().map(|f| format!("result of {f}")).unwrap_or_default(),
         _ => metrics(run, 3).unwrap_or_default(),
@@ -144,6 +148,8 @@ fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
         RunStatus::Launching,
         RunStatus::Stopping,
         RunStatus::Pending,
+        RunStatus::Pruned,
+        RunStatus::Unneeded,
         RunStatus::Failed,
         RunStatus::Cancelled,
         RunStatus::Skipped,

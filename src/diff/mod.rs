@@ -7,7 +7,9 @@ pub mod outlook;
 pub mod plan;
 pub mod reasons;
 pub mod select;
+mod sweeps;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,7 +19,7 @@ use crate::check::Verdict;
 use crate::expand::Desired;
 use crate::price::Rates;
 use crate::queue::{Limits, Quotas, Treasury};
-use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State};
+use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State, Tally};
 use crate::spec::types::Project;
 
 pub use plan::{Action, Drift, Origin, Plan, Planned, Reason};
@@ -111,6 +113,7 @@ struct Differ<'a> {
     unchanged: usize,
     in_progress: usize,
     kept: Vec<&'a RunRecord>,
+    tallies: Option<BTreeMap<&'a str, Tally>>,
 }
 
 impl<'a> Differ<'a> {
@@ -130,6 +133,7 @@ impl<'a> Differ<'a> {
             unchanged: 0,
             in_progress: 0,
             kept: Vec::new(),
+            tallies: None,
         }
     }
 
@@ -164,6 +168,9 @@ impl<'a> Differ<'a> {
     fn same(&mut self, spec: &Arc<RunSpec>, record: &'a RunRecord) {
         match record.status {
             RunStatus::Succeeded => self.succeeded(spec, record),
+            RunStatus::Pruned => self.keep(record),
+            RunStatus::Unneeded => self.unneeded(spec, record),
+            RunStatus::Failed if self.is_tolerated(spec) => self.tolerated(spec, record),
             RunStatus::Failed | RunStatus::Cancelled | RunStatus::Skipped => {
                 self.act(spec, Action::Rerun, Origin::Drift, vec![last(record)].into())
             }
@@ -180,11 +187,15 @@ impl<'a> Differ<'a> {
         }
     }
 
+    /// It is over, and as wanted.
+    fn keep(&mut self, record: &'a RunRecord) {
+        self.unchanged += 1;
+        self.kept.push(record);
+    }
+
     fn succeeded(&mut self, spec: &Arc<RunSpec>, record: &'a RunRecord) {
         let Some(drift) = self.drift.get(&spec.address) else {
-            self.unchanged += 1;
-            self.kept.push(record);
-            return;
+            return self.keep(record);
         };
         let reasons: Vec<Reason> = drift
             .iter()

@@ -7,7 +7,7 @@ use super::plan::Reason;
 use crate::base::Value;
 use crate::base::resources::{show_cpu, show_memory};
 use crate::expand::template::push_word;
-use crate::record::{Arg, RunSpec};
+use crate::record::{Arg, RunSpec, SweepSpec};
 
 /// Longest value shown in a reason, in characters.
 const LONGEST: usize = 60;
@@ -110,6 +110,24 @@ fn command_follows_params(before: &RunSpec, after: &RunSpec, params: &[Reason]) 
         })
 }
 
+/// Limits of the sweep that differ.
+#[must_use]
+pub fn of_limits(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
+    let mut d = Differences::default();
+    limits(&mut d, before, after);
+    d.0
+}
+
+fn limits(d: &mut Differences, before: &RunSpec, after: &RunSpec) {
+    let (old, new) = (before.job.sweep.as_deref(), after.job.sweep.as_deref());
+    let failed = |s: Option<&SweepSpec>| s.and_then(|s| s.max_failed).map(|n| n.to_string());
+    let time = |s: Option<&SweepSpec>| s.and_then(|s| s.max_time).map(|t| t.to_string());
+    let cost = |s: Option<&SweepSpec>| s.and_then(|s| s.max_cost).map(|m| m.to_string());
+    d.compare("sweep.max_failed", failed(old), failed(new));
+    d.compare("sweep.max_time", time(old), time(new));
+    d.compare("sweep.max_cost", cost(old), cost(new));
+}
+
 /// What differs and does not make the run a new one.
 #[must_use]
 pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
@@ -130,6 +148,7 @@ pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
     };
     d.compare("retry", retry(&old.retry), retry(&new.retry));
     d.compare("parallel", old.parallel.map(|n| n.to_string()), new.parallel.map(|n| n.to_string()));
+    limits(&mut d, before, after);
     d.compare("resources.capacity", Some(format!("{:?}", old.resources.capacity)), Some(format!("{:?}", new.resources.capacity)));
     d.compare("team", old.team.clone(), new.team.clone());
     d.maps("labels", &old.labels, &new.labels, Clone::clone);

@@ -35,8 +35,20 @@ impl Selector {
             Some(("state", "changed")) => What::Changed(None),
             Some(("state", word)) if word.starts_with("changed.") => What::Changed(word.strip_prefix("changed.").map(str::to_owned)),
             Some(("state", word)) => {
-                let known =
-                    ["pending", "launching", "running", "stopping", "succeeded", "failed", "cancelled", "skipped", "new", "changed"];
+                let known = [
+                    "pending",
+                    "launching",
+                    "running",
+                    "stopping",
+                    "succeeded",
+                    "failed",
+                    "cancelled",
+                    "skipped",
+                    "pruned",
+                    "unneeded",
+                    "new",
+                    "changed",
+                ];
                 if !known.contains(&word) {
                     let hint = crate::base::suggest::hint(word, known).unwrap_or_default();
                     return Err(format!("unknown state `{}`; {hint}", crate::base::text::escape(word)));

@@ -217,6 +217,8 @@ impl Drive<'_> {
             inputs.extend(request.map(|r| match r {
                 Request::Cancel { addresses, by } => Input::Cancel { addresses, by },
                 Request::Retry { addresses, by } => Input::Retry { addresses, by },
+                Request::Pause { jobs, by } => Input::Pause { jobs, by },
+                Request::Resume { jobs, by } => Input::Resume { jobs, by },
             }));
         }
         Ok(inputs)

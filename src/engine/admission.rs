@@ -13,10 +13,7 @@ use crate::record::{AttemptPhase, Cause, Event, Reservation, RunRecord, RunStatu
 
 impl Results for Engine {
     fn runs(&self, job: &str) -> Vec<&RunRecord> {
-        let members = self.index.jobs.get(job).into_iter().flat_map(|j| &j.members);
-        let mut runs: Vec<&RunRecord> = members.filter_map(|id| self.record(*id)).collect();
-        runs.sort_unstable_by_key(|r| r.seq);
-        runs
+        self.index.members(job).into_iter().filter_map(|id| self.record(id)).collect()
     }
 }
 
@@ -29,15 +26,19 @@ impl Engine {
         let id = self.index.intern(address, &job, &demand, seq);
         let entry = self.index.job(&job);
         entry.members.insert(id);
-        entry.succeeded += usize::from(status == RunStatus::Succeeded);
-        entry.lost += usize::from(status.is_terminal() && status != RunStatus::Succeeded);
+        // The newest settings are those of runs that are open, or that failed: a plan updates these.
+        if entry.sweep.is_none() || !status.is_terminal() || status == RunStatus::Failed {
+            entry.know(&record.spec.job);
+        }
+        *entry.count(status) += 1;
         self.index.touched.push(Arc::clone(&job));
         if status.is_terminal() {
             return;
         }
+        self.index.job(&job).expired = false;
         self.index.open += 1;
         if status.is_live() {
-            self.index.live += 1;
+            self.index.set_live(&job, true);
             let money = record_money(record);
             self.gate.hold(&demand, money.as_ref().map(|(p, m)| (p, *m)));
             self.place(id, Place::Held);
@@ -68,8 +69,8 @@ impl Engine {
         };
         let entry = self.index.job(&job);
         if entry.members.remove(&id) {
-            entry.succeeded = entry.succeeded.saturating_sub(usize::from(status == RunStatus::Succeeded));
-            entry.lost = entry.lost.saturating_sub(usize::from(status.is_terminal() && status != RunStatus::Succeeded));
+            let count = entry.count(status);
+            *count = count.saturating_sub(1);
         }
         match place {
             Place::Line => self.gate.withdraw(id, seq, &demand),
@@ -77,7 +78,9 @@ impl Engine {
             Place::Blocked | Place::Out => {}
         }
         self.index.open = self.index.open.saturating_sub(usize::from(!status.is_terminal()));
-        self.index.live = self.index.live.saturating_sub(usize::from(status.is_live()));
+        if status.is_live() {
+            self.index.set_live(&job, false);
+        }
         for need in &needs {
             self.index.job(need).waiters.remove(&id);
         }
@@ -86,7 +89,7 @@ impl Engine {
         self.index.touched.push(job);
     }
 
-    fn place(&mut self, id: u32, place: Place) {
+    pub(super) fn place(&mut self, id: u32, place: Place) {
         if let Some(entry) = self.index.entry(id) {
             entry.place = place;
         }
@@ -94,11 +97,9 @@ impl Engine {
 
     /// Ends a run for good.
     pub(super) fn over(&mut self, address: &Address, event: Event, now: Timestamp) {
-        let success = matches!(event, Event::Succeeded { .. });
         let Some(id) = self.index.id(address) else { return };
         let Some(record) = self.state.runs.get(address).filter(|r| !r.status.is_terminal()) else { return };
-        let (live, needs, next, withdrawn) =
-            (record.status.is_live(), record.spec.job.needs.clone(), record.next.clone(), record.withdrawn);
+        let (before, needs, next, withdrawn) = (record.status, record.spec.job.needs.clone(), record.next.clone(), record.withdrawn);
         let Some((job, place, demand, seq)) = self.index.entry(id).map(|e| (Arc::clone(&e.job), e.place, Arc::clone(&e.demand), e.seq))
         else {
             return;
@@ -116,11 +117,14 @@ impl Engine {
         self.place(id, Place::Out);
         self.index.set_timer(id, None);
         self.index.open = self.index.open.saturating_sub(1);
-        self.index.live = self.index.live.saturating_sub(usize::from(live));
+        if before.is_live() {
+            self.index.set_live(&job, false);
+        }
         self.emit(event, now);
+        let after = self.state.runs.get(address).map_or(before, |r| r.status);
         let entry = self.index.job(&job);
-        entry.succeeded += usize::from(success);
-        entry.lost += usize::from(!success);
+        entry.open = entry.open.saturating_sub(1);
+        *entry.count(after) += 1;
         self.index.touched.push(job);
         if let Some(spec) = next {
             self.plan(&spec, now);
@@ -132,6 +136,7 @@ impl Engine {
     /// Decides everything that changed counts of jobs decide: who becomes ready, who is skipped.
     pub(super) fn settle(&mut self, now: Timestamp) {
         while let Some(job) = self.index.touched.pop() {
+            self.settle_sweep(&job, now);
             let waiting = self.index.jobs.get(&job).is_some_and(|j| !j.waiters.is_empty());
             if !waiting {
                 continue;
@@ -159,13 +164,9 @@ impl Engine {
 
     /// All needs are met: into the line, or until its time comes.
     fn queue_up(&mut self, id: u32) {
-        if let Some(time) = self.record(id).and_then(|r| r.not_before) {
-            self.index.set_timer(id, Some(time));
-            return;
-        }
-        if let Some((seq, demand)) = self.index.entry(id).map(|e| (e.seq, Arc::clone(&e.demand))) {
-            self.gate.enqueue(id, seq, &demand);
-            self.place(id, Place::Line);
+        match self.record(id).and_then(|r| r.not_before) {
+            Some(time) => self.index.set_timer(id, Some(time)),
+            None => self.back_in_line(id),
         }
     }
 
@@ -178,7 +179,11 @@ impl Engine {
             let (state, index) = (&self.state, &self.index);
             let decisions = self.gate.admit(now, |id| index.ask(state, id));
             if decisions.is_empty() {
-                return;
+                if !self.spare_unpaid(now) {
+                    return;
+                }
+                self.settle(now);
+                continue;
             }
             for decision in decisions {
                 match decision {
@@ -198,8 +203,10 @@ impl Engine {
         let attempt = attempt_id(record, number);
         match self.bound(record, attempt.clone(), reservation.deadline) {
             Ok(launch) => {
+                let job = Arc::clone(&launch.spec.job.job);
+                self.begin_sweep(&launch.spec.job, now);
                 self.emit(Event::Admitted { attempt, reservation: Some(reservation) }, now);
-                self.index.live += 1;
+                self.index.set_live(&job, true);
                 self.command(Command::Submit(Box::new(launch)));
                 self.rearm(&address, now);
             }
@@ -250,7 +257,8 @@ impl Engine {
                     match phase {
                         AttemptPhase::Stopping => self.command(Command::Stop { attempt, grace }),
                         _ if overdue => {
-                            self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Timeout }, now);
+                            let detail = String::new();
+                            self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Timeout, detail }, now);
                             self.command(Command::Stop { attempt, grace });
                         }
                         _ => self.command(Command::Lookup { attempt }),
@@ -261,11 +269,11 @@ impl Engine {
         }
     }
 
-    /// The backoff of a retry is over.
-    fn back_in_line(&mut self, id: u32) {
-        if let Some((seq, demand)) =
-            self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0).map(|e| (e.seq, Arc::clone(&e.demand)))
-        {
+    /// Into the line, unless its sweep is paused.
+    pub(super) fn back_in_line(&mut self, id: u32) {
+        let ready = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0);
+        let Some((job, seq, demand)) = ready.map(|e| (Arc::clone(&e.job), e.seq, Arc::clone(&e.demand))) else { return };
+        if self.paused(&job).is_none() {
             self.gate.enqueue(id, seq, &demand);
             self.place(id, Place::Line);
         }

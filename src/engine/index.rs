@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::base::{Address, Timestamp};
+use crate::base::{Address, Millis, Timestamp};
 use crate::queue::Demand;
+use crate::record::{JobSpec, RunStatus, SweepSpec};
 
 /// Where a run stands towards the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,58 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Job {
     pub members: FxHashSet<u32>,
+    /// What its trials share, where it is a sweep: as of the last spec that came.
+    pub sweep: Option<Arc<SweepSpec>>,
+    /// Time between the polite and the hard end of its runs.
+    pub grace: Millis,
     pub succeeded: usize,
-    /// Over without success.
+    /// Trials that were ended early or not started, and count as done.
+    pub spared: usize,
+    pub failed: usize,
+    /// Cancelled or skipped.
     pub lost: usize,
+    /// Not over.
+    pub open: usize,
+    /// With a live attempt.
+    pub live: usize,
+    /// The sweep's time is over and all of its runs were told.
+    pub expired: bool,
     pub waiters: FxHashSet<u32>,
+}
+
+impl Job {
+    /// Takes over what its runs share.
+    pub fn know(&mut self, spec: &JobSpec) {
+        self.sweep.clone_from(&spec.sweep);
+        self.grace = spec.grace;
+    }
+
+    /// How many runs have this status.
+    pub fn count(&mut self, status: RunStatus) -> &mut usize {
+        match status {
+            RunStatus::Succeeded => &mut self.succeeded,
+            RunStatus::Pruned | RunStatus::Unneeded => &mut self.spared,
+            RunStatus::Failed => &mut self.failed,
+            RunStatus::Cancelled | RunStatus::Skipped => &mut self.lost,
+            _ => &mut self.open,
+        }
+    }
+
+    /// More runs failed than may.
+    pub fn is_spoilt(&self) -> bool {
+        let allowed = self.sweep.as_ref().and_then(|s| s.max_failed).unwrap_or(0);
+        self.failed > usize::try_from(allowed).unwrap_or(usize::MAX)
+    }
+
+    /// All runs are over, one succeeded, and no more failed than may.
+    pub fn is_complete(&self) -> bool {
+        self.open == 0 && self.lost == 0 && self.succeeded > 0 && !self.is_spoilt()
+    }
+
+    /// Can never become complete as things are.
+    pub fn is_lost(&self) -> bool {
+        self.lost > 0 || self.is_spoilt() || (self.open == 0 && self.succeeded == 0)
+    }
 }
 
 /// All indices.
@@ -111,14 +160,34 @@ impl Index {
         self.jobs.entry(Arc::clone(name)).or_default()
     }
 
-    /// True when the job has runs and all of them succeeded.
+    /// True when the job has runs and all of them are done.
     pub fn is_complete(&self, job: &str) -> bool {
-        self.jobs.get(job).is_some_and(|j| !j.members.is_empty() && j.succeeded == j.members.len())
+        self.jobs.get(job).is_some_and(Job::is_complete)
     }
 
     /// Why a job can never become complete as things are: a run of it is over without success, or it has none.
     pub fn is_lost(&self, job: &str) -> bool {
-        self.jobs.get(job).is_none_or(|j| j.members.is_empty() || j.lost > 0)
+        self.jobs.get(job).is_none_or(Job::is_lost)
+    }
+
+    /// True when the run waits for a time.
+    pub fn has_timer(&self, id: u32) -> bool {
+        self.entries.get(id as usize).is_some_and(|e| e.timer.is_some())
+    }
+
+    /// The runs of a job, first in first out.
+    pub fn members(&self, job: &str) -> Vec<u32> {
+        let mut all: Vec<u32> = self.jobs.get(job).into_iter().flat_map(|j| &j.members).copied().collect();
+        all.sort_unstable_by_key(|id| self.entries.get(*id as usize).map(|e| e.seq));
+        all
+    }
+
+    /// Counts a run that has become live, or that is so no longer.
+    pub fn set_live(&mut self, job: &Arc<str>, live: bool) {
+        let counts = [&mut self.live, &mut self.jobs.entry(Arc::clone(job)).or_default().live];
+        for count in counts {
+            *count = if live { *count + 1 } else { count.saturating_sub(1) };
+        }
     }
 
     /// Sets the run's one timer.

@@ -12,6 +12,7 @@ mod observe;
 mod orders;
 pub mod policy;
 pub mod port;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -101,10 +102,13 @@ impl Engine {
             Input::Cancel { addresses, by } => addresses.iter().for_each(|a| self.cancel(a, &by, now)),
             Input::Retry { addresses, by } => self.retry(&addresses, &by, now),
             Input::Forget { addresses, by } => addresses.iter().for_each(|a| self.forget(a, &by, now)),
+            Input::Pause { jobs, by } => jobs.iter().for_each(|job| self.pause(job, &by, now)),
+            Input::Resume { jobs, by } => jobs.iter().for_each(|job| self.unpause(job, &by, now)),
             Input::Launching(on) => self.launching = on,
             Input::Tick => {}
         }
         self.fire(now);
+        self.expire(now);
         self.settle(now);
         self.admit(now);
         if let Some(at) = self.next_time() {
@@ -119,15 +123,15 @@ impl Engine {
         self.index.open == 0
     }
 
-    /// True when all that is left waits for a budget that never begins anew by itself.
+    /// True when all that is left waits for a budget that never begins anew by itself, or for a person who paused it.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        self.index.open > 0 && self.index.live == 0 && self.gate.is_holding() && self.next_time().is_none()
+        self.index.open > 0 && self.index.live == 0 && (self.gate.is_holding() || self.is_paused()) && self.next_time().is_none()
     }
 
     /// The next moment that counts by itself.
     fn next_time(&self) -> Option<Timestamp> {
-        [self.index.next_timer(), self.gate.next_turn()].into_iter().flatten().min()
+        [self.index.next_timer(), self.gate.next_turn(), self.next_expiry()].into_iter().flatten().min()
     }
 
     /// True when an attempt is live or may be.
@@ -148,6 +152,9 @@ impl Engine {
         let record = self.state.runs.get(address).filter(|r| r.status == RunStatus::Pending)?;
         if let Some(need) = record.spec.job.needs.iter().find(|n| !self.index.is_complete(n)) {
             return Some(Wait::Needs(Arc::clone(need)));
+        }
+        if let Some(by) = self.paused(&record.spec.job.job) {
+            return Some(Wait::Paused(Arc::clone(by)));
         }
         if let Some(time) = record.not_before {
             return Some(Wait::Backoff(time));
@@ -198,6 +205,8 @@ impl Engine {
 pub enum Wait {
     /// A need has not succeeded yet.
     Needs(Arc<str>),
+    /// The person who paused its sweep.
+    Paused(Arc<str>),
     /// The backoff of a retry.
     Backoff(Timestamp),
     /// A budget, until it begins anew.
@@ -212,6 +221,7 @@ impl std::fmt::Display for Wait {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Needs(job) => write!(f, "needs {job}"),
+            Self::Paused(by) => write!(f, "its sweep was paused by {by}"),
             Self::Backoff(time) => write!(f, "tries again at {time}"),
             Self::Budget(name, Some(next)) => write!(f, "budget of {name} is used up until {next}"),
             Self::Budget(name, None) => write!(f, "budget of {name} is used up"),

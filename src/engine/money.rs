@@ -84,18 +84,18 @@ impl Engine {
             let live: Vec<Address> = self.live().into_iter().map(|a| a.address).collect();
             for address in live {
                 if self.state.runs.get(&address).is_some_and(|r| scope.covers(&payer(r))) {
-                    self.end_for(&address, Cause::Budget, now);
+                    self.end_for(&address, Cause::Budget, String::new(), now);
                 }
             }
         }
     }
 
     /// Asks the live attempt of a run to end.
-    pub(super) fn end_for(&mut self, address: &Address, cause: Cause, now: Timestamp) {
+    pub(super) fn end_for(&mut self, address: &Address, cause: Cause, detail: String, now: Timestamp) {
         let Some(record) = self.state.runs.get(address) else { return };
         let Some(live) = record.live_attempt().filter(|a| a.stop_cause.is_none()) else { return };
         let (attempt, grace) = (attempt_id(record, live.number), record.spec.job.grace);
-        self.emit(Event::Stopping { attempt: attempt.clone(), cause }, now);
+        self.emit(Event::Stopping { attempt: attempt.clone(), cause, detail }, now);
         self.command(Command::Stop { attempt, grace });
         self.rearm(address, now);
     }

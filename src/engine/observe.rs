@@ -117,6 +117,7 @@ impl Engine {
         match policy::after(record) {
             Next::Done => self.over(&address, Event::Succeeded { address: address.clone() }, now),
             Next::Cancelled => self.over(&address, Event::Cancelled { address: address.clone() }, now),
+            Next::Prune => self.prune(&address, now),
             Next::Fail(cause) => self.over(&address, Event::Failed { address: address.clone(), cause, detail: String::new() }, now),
             Next::Retry(wait) => {
                 let not_before = now.after(wait);
@@ -128,7 +129,8 @@ impl Engine {
                     let demand = std::sync::Arc::clone(&entry.demand);
                     self.gate.release(&demand);
                 }
-                self.index.live = self.index.live.saturating_sub(1);
+                let job = self.index.entry(id).map(|e| std::sync::Arc::clone(&e.job));
+                job.into_iter().for_each(|job| self.index.set_live(&job, false));
                 self.index.set_timer(id, Some(not_before));
             }
         }

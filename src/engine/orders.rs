@@ -53,6 +53,7 @@ impl Engine {
         let Some(id) = self.index.id(&spec.address) else { return };
         let place = self.index.entry(id).map(|e| (e.place, Arc::clone(&e.demand), e.seq));
         self.emit(Event::Updated { spec: Arc::clone(spec) }, now);
+        self.index.job(&spec.job.job).know(&spec.job);
         let demand = Arc::new(Demand::of(&spec.job));
         match place {
             Some((Place::Line, old, seq)) => {
@@ -79,7 +80,7 @@ impl Engine {
             None => self.over(address, Event::Cancelled { address: address.clone() }, now),
             Some(_) if stopping => {}
             Some(attempt) => {
-                self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Cancelled }, now);
+                self.emit(Event::Stopping { attempt: attempt.clone(), cause: Cause::Cancelled, detail: String::new() }, now);
                 self.command(Command::Stop { attempt, grace });
                 self.rearm(address, now);
             }
@@ -107,7 +108,7 @@ impl Engine {
         let mut queue: Vec<Address> = addresses.to_vec();
         while let Some(address) = queue.pop() {
             let Some(record) = self.state.runs.get(&address) else { continue };
-            let ended = record.status.is_terminal() && record.status != RunStatus::Succeeded;
+            let ended = record.status.is_terminal() && !matches!(record.status, RunStatus::Succeeded | RunStatus::Pruned);
             if !ended || again.iter().any(|s| s.address == address) {
                 continue;
             }

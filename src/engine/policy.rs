@@ -10,6 +10,8 @@ pub enum Next {
     Done,
     /// The run was cancelled.
     Cancelled,
+    /// The trial was ended early, and counts as done.
+    Prune,
     /// Try again after this long.
     Retry(Millis),
     /// The run has failed.
@@ -27,6 +29,9 @@ pub fn after(record: &RunRecord) -> Next {
         _ if record.cancel_requested => return Next::Cancelled,
         Cause::Success => return Next::Done,
         Cause::Cancelled => return Next::Cancelled,
+        Cause::Pruned => return Next::Prune,
+        // The sweep's money is used up: that is no failure of the trial.
+        Cause::Budget if record.spec.job.sweep.as_ref().is_some_and(|s| s.max_cost.is_some()) => return Next::Prune,
         Cause::Error => retry.errors,
         Cause::OutOfMemory => retry.out_of_memory,
         Cause::BadGpu => retry.bad_gpu,

@@ -42,6 +42,20 @@ pub enum Input {
         /// Who asks.
         by: String,
     },
+    /// A person pauses sweeps: no further trial starts, live ones go on to their end.
+    Pause {
+        /// `workflow/job` of each.
+        jobs: Vec<Arc<str>>,
+        /// Who asks.
+        by: String,
+    },
+    /// A person lets paused sweeps go on.
+    Resume {
+        /// `workflow/job` of each.
+        jobs: Vec<Arc<str>>,
+        /// Who asks.
+        by: String,
+    },
     /// Whether new attempts may be launched (Ctrl-C once, pause, API server away).
     Launching(bool),
     /// Time went by; also sent right after the start.

@@ -22,6 +22,8 @@ pub enum OnExceed {
     Hold,
     /// Refuse.
     Stop,
+    /// A sweep's own limit: trials that it does not reach are not needed.
+    Cap,
 }
 
 /// Whose money a budget counts.
@@ -95,7 +97,7 @@ pub fn rules(project: Option<&Project>, desired: &Desired, diags: &mut Diagnosti
     for job in &desired.jobs {
         if let Some((limit, span)) = job.max_cost {
             let mut rule = plain(format!("sweep {}", job.address), Scope::Job(Arc::clone(&job.address)), limit);
-            rule.span = Some(span);
+            (rule.on_exceed, rule.span) = (OnExceed::Cap, Some(span));
             all.push(rule);
         }
     }

@@ -208,16 +208,16 @@ fn method_is_built(sweep: &Sweep, diags: &mut Diagnostics) -> bool {
     if let Some(first) = sweep.constraints.first() {
         later(first.1, "`constraints`");
     }
-    if let Some(p) = &sweep.max_time {
-        later(p.1, "`max_time`");
-    }
-    if let Some(p) = &sweep.max_failed {
-        later(p.1, "`max_failed`");
-    }
     for (_, _, p) in sweep.parameters.0.iter() {
         if let Some(when) = &p.when {
             later(when.1, "`when`");
         }
+    }
+    if let Some(p) = sweep.max_time.as_ref().filter(|p| p.0 == crate::base::Millis(0)) {
+        diags.push(
+            Diagnostic::error("bad-value", p.1, "a sweep of no time runs no trial")
+                .hint("leave `max_time` out for no limit, or write `2h`"),
+        );
     }
     matches!(&*method.0, "grid" | "random")
 }

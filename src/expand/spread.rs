@@ -14,7 +14,7 @@ use super::slot::Compile;
 use super::space::{self, Context, Point};
 use super::template::{Names, Scope};
 use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, suggest};
-use crate::record::{InputDigest, JobSpec, RunSpec};
+use crate::record::{InputDigest, JobSpec, RunSpec, SweepSpec};
 use crate::spec::types::Project;
 
 /// Problems of one job after which its further runs are not looked at.
@@ -67,6 +67,7 @@ impl Spreader<'_, '_> {
             needs: instance.needs.iter().map(|(a, _)| Arc::clone(a)).collect(),
             late_inputs: is_late.then(|| (*instance.inputs).clone()),
             many,
+            sweep: decl.sweep.as_ref().map(|s| Arc::new(limits(s))),
             parallel: spread.job.parallel,
             ..JobSpec::default()
         };
@@ -185,6 +186,15 @@ fn described(instance: &Instance<'_>) -> DesiredJob {
         method: sweep.map(|s| Arc::clone(&s.method.0.0)).or_else(|| instance.decl.matrix.as_ref().map(|_| "matrix".into())),
         max_cost: sweep.and_then(|s| s.max_cost.as_ref()).map(|m| (m.0, m.1)),
         parallel: sweep.and_then(|s| s.parallel.as_ref()).map(|p| p.0.max(1)),
+    }
+}
+
+/// What ends a sweep.
+fn limits(sweep: &crate::spec::types::Sweep) -> SweepSpec {
+    SweepSpec {
+        max_failed: sweep.max_failed.as_ref().map(|p| p.0),
+        max_time: sweep.max_time.as_ref().map(|p| p.0),
+        max_cost: sweep.max_cost.as_ref().map(|p| p.0),
     }
 }
 

@@ -188,6 +188,12 @@ impl Gate {
         self.holder.get(&run).copied()
     }
 
+    /// The runs that each account holds, first in first out.
+    #[must_use]
+    pub fn held(&self) -> Vec<(usize, Vec<u32>)> {
+        self.held.iter().map(|(account, held)| (*account, held.iter().map(|(_, _, run)| *run).collect())).collect()
+    }
+
     /// True when runs wait for money.
     #[must_use]
     pub fn is_holding(&self) -> bool {

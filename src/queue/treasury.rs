@@ -241,7 +241,7 @@ fn refusal(hard: &[(Option<usize>, Money, &Account)], need: Money, now: Timestam
     let Some((account, left, a)) = first else {
         return Refusal { account: None, hold: false, words: "no budget has money left".to_owned() };
     };
-    let hold = a.rule.on_exceed == OnExceed::Hold && account.is_some();
+    let hold = matches!(a.rule.on_exceed, OnExceed::Hold | OnExceed::Cap) && account.is_some();
     let until = match a.next.filter(|_| hold) {
         Some(next) => format!("; it begins anew in {}", next.since(now)),
         None => String::new(),

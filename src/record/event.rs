@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Bill, Payer, Reservation};
 use super::run::RunSpec;
 use super::state::{Finished, OutputRecord};
-use crate::base::{Address, AttemptId, Money, Timestamp};
+use crate::base::{Address, AttemptId, Money, Timestamp, Value};
 
 /// One fact. The journal stores it with a sequence number, the time and the writer's fencing epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +82,9 @@ pub enum Event {
         attempt: AttemptId,
         /// What it will count as.
         cause: Cause,
+        /// Why, where the cause alone does not say it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
     },
     /// The attempt is over, for good.
     Ended {
@@ -133,6 +136,53 @@ pub enum Event {
         /// `workflow/job` of the need that did not succeed.
         because: Arc<str>,
     },
+    /// The run was ended early: its values were not good enough, or its sweep was over. It counts as done.
+    Pruned {
+        /// The run.
+        address: Address,
+        /// Why.
+        because: Arc<str>,
+    },
+    /// The run will not start, and nothing is missing: its sweep was over before.
+    Unneeded {
+        /// The run.
+        address: Address,
+        /// Why.
+        because: Arc<str>,
+    },
+    /// What an open trial is to try. Durable before its first attempt.
+    Suggested {
+        /// The run.
+        address: Address,
+        /// Its params.
+        params: Vec<(Arc<str>, Value)>,
+        /// How they were found.
+        why: Arc<str>,
+    },
+    /// The first trial of a sweep is admitted.
+    SweepBegan {
+        /// `workflow/job`.
+        job: Arc<str>,
+    },
+    /// All trials of a sweep are over.
+    SweepEnded {
+        /// `workflow/job`.
+        job: Arc<str>,
+    },
+    /// No further trial of the sweep starts.
+    SweepPaused {
+        /// `workflow/job`.
+        job: Arc<str>,
+        /// Who asked.
+        by: Arc<str>,
+    },
+    /// Trials start again.
+    SweepResumed {
+        /// `workflow/job`.
+        job: Arc<str>,
+        /// Who asked.
+        by: Arc<str>,
+    },
     /// Values a run reported.
     Metrics {
         /// The attempt that reported them.
@@ -176,7 +226,12 @@ impl Event {
     #[must_use]
     pub fn address(&self) -> Option<&Address> {
         match self {
-            Self::PlanApplied { .. } | Self::Threshold { .. } => None,
+            Self::PlanApplied { .. }
+            | Self::Threshold { .. }
+            | Self::SweepBegan { .. }
+            | Self::SweepEnded { .. }
+            | Self::SweepPaused { .. }
+            | Self::SweepResumed { .. } => None,
             Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(&spec.address),
             Self::Withdrawn { address }
             | Self::Forgotten { address }
@@ -185,7 +240,10 @@ impl Event {
             | Self::Succeeded { address }
             | Self::Failed { address, .. }
             | Self::Cancelled { address }
-            | Self::Skipped { address, .. } => Some(address),
+            | Self::Skipped { address, .. }
+            | Self::Pruned { address, .. }
+            | Self::Unneeded { address, .. }
+            | Self::Suggested { address, .. } => Some(address),
             Self::Admitted { attempt, .. }
             | Self::Started { attempt, .. }
             | Self::Stopping { attempt, .. }
@@ -193,6 +251,17 @@ impl Event {
             | Self::Metrics { attempt, .. }
             | Self::Corrected { attempt, .. }
             | Self::Noticed { attempt, .. } => Some(&attempt.address),
+        }
+    }
+
+    /// The sweep it is about, if about one as a whole.
+    #[must_use]
+    pub fn sweep(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::SweepBegan { job } | Self::SweepEnded { job } | Self::SweepPaused { job, .. } | Self::SweepResumed { job, .. } => {
+                Some(job)
+            }
+            _ => None,
         }
     }
 
@@ -247,6 +316,8 @@ pub enum Cause {
     Cancelled,
     /// The money that was set aside for it is used up, or a budget refused it.
     Budget,
+    /// Its sweep ended it early.
+    Pruned,
 }
 
 /// How an attempt ended.

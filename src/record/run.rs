@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::sweep::SweepSpec;
 use crate::base::{Address, Digest, Fingerprint, Millis, Money, Resources, Timestamp, Value};
 
 /// One concrete unit to execute.
@@ -22,6 +23,22 @@ pub struct RunSpec {
     pub params: Vec<(Arc<str>, Value)>,
     /// What to execute.
     pub command: CommandLine,
+}
+
+impl RunSpec {
+    /// The trial with its params: its fingerprint is that of the open trial with the params folded in, so that an unchanged trial
+    /// is known again.
+    #[must_use]
+    pub fn with_params(&self, params: &[(Arc<str>, Value)]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"oppen/v1 trial").update(&self.fingerprint.0);
+        for (name, value) in params {
+            for text in [&**name, &value.to_string()] {
+                hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            }
+        }
+        Self { fingerprint: Digest(*hasher.finalize().as_bytes()), params: params.to_vec(), ..self.clone() }
+    }
 }
 
 /// What runs of one job share.
@@ -71,6 +88,9 @@ pub struct JobSpec {
     /// What `needs.JOB.best` means for this job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<MetricGoal>,
+    /// What the trials of a sweep share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Arc<SweepSpec>>,
     /// Free labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Anomaly, Event, Outcome};
-use super::ledger::Reservation;
 use super::run::RunSpec;
-use crate::base::{Address, AttemptId, Digest, Millis, Money, Timestamp};
+use super::sweep::{Curve, SweepRecord};
+use crate::base::{Address, Digest, Millis, Money, Timestamp};
 
 /// Everything that is known, by address.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct State {
     pub forgotten: BTreeMap<Address, u32>,
     /// Counts `Planned` events: gives each run its place in the queue.
     pub next_seq: u64,
+    /// Sweeps under way or paused, by `workflow/job`.
+    pub sweeps: BTreeMap<Arc<str>, SweepRecord>,
     /// Who applied the last plan: pays for the runs planned by it.
     pub applied_by: Arc<str>,
 }
@@ -50,6 +52,12 @@ pub struct RunRecord {
     /// Last and best reported values, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<Arc<str>, MetricSummary>,
+    /// A trial's values of its sweep's metric, by step.
+    #[serde(default, skip_serializing_if = "Curve::is_empty")]
+    pub curve: Curve,
+    /// How a trial's params were found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
     /// Files it left, by content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputRecord>,
@@ -95,13 +103,17 @@ pub enum RunStatus {
     Cancelled,
     /// A need did not succeed. Terminal.
     Skipped,
+    /// A trial that was ended early; it counts as done. Terminal.
+    Pruned,
+    /// A trial that was not started since its sweep was over; it counts as done. Terminal.
+    Unneeded,
 }
 
 impl RunStatus {
     /// Never changes again in this generation.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped)
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Skipped | Self::Pruned | Self::Unneeded)
     }
 
     /// Holds resources, or may.
@@ -122,6 +134,8 @@ impl RunStatus {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Skipped => "skipped",
+            Self::Pruned => "pruned",
+            Self::Unneeded => "unneeded",
         }
     }
 }
@@ -159,9 +173,19 @@ pub struct Attempt {
     /// The backend started it twice: both are charged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubled: bool,
+    /// Values of the sweep's metric that this attempt reported without a step.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub reports: i64,
+    /// Why it was asked to end, where the cause alone does not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stop_detail: String,
     /// What it will count as when it ends, once it was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_cause: Option<super::event::Cause>,
+}
+
+fn is_none(count: &i64) -> bool {
+    *count == 0
 }
 
 /// Where an attempt stands.
@@ -239,11 +263,8 @@ impl State {
             Event::Threshold { .. } => {}
             Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| run.correct(attempt, *amount)),
             Event::Planned { spec } => self.plan(spec, now),
-            Event::Updated { spec } => {
-                if let Some(run) = self.runs.get_mut(&spec.address) {
-                    run.spec = Arc::clone(spec);
-                }
-            }
+            Event::Updated { spec } => self.with(&spec.address, |run| run.updated(spec)),
+            Event::Suggested { address, params, why } => self.with(address, |run| run.suggested(params, why)),
             Event::Reused { spec, result } => {
                 self.plan(spec, now);
                 self.with(&spec.address, |run| {
@@ -268,15 +289,14 @@ impl State {
             Event::Succeeded { address } => self.with(address, |run| run.end(RunStatus::Succeeded, now)),
             Event::Failed { address, detail, .. } => self.with(address, |run| run.fail(detail, now)),
             Event::Cancelled { address } => self.with(address, |run| run.end(RunStatus::Cancelled, now)),
-            Event::Skipped { address, because } => self.with(address, |run| {
-                run.because = Some(Arc::clone(because));
-                run.end(RunStatus::Skipped, now);
-            }),
+            Event::Skipped { address, because } => self.with(address, |run| run.end_because(RunStatus::Skipped, because, now)),
+            Event::Pruned { address, because } => self.with(address, |run| run.end_because(RunStatus::Pruned, because, now)),
+            Event::Unneeded { address, because } => self.with(address, |run| run.end_because(RunStatus::Unneeded, because, now)),
             Event::Admitted { attempt, reservation } => {
                 self.with(&attempt.address, |run| run.admit(attempt.number, reservation.as_deref(), now));
             }
             Event::Started { attempt, at, place } => self.with(&attempt.address, |run| run.started(attempt.number, *at, place)),
-            Event::Stopping { attempt, cause } => self.with(&attempt.address, |run| run.stopping(attempt.number, *cause)),
+            Event::Stopping { attempt, cause, detail } => self.with(&attempt.address, |run| run.stopping(attempt.number, *cause, detail)),
             Event::Ended { attempt, started, at, outcome, outputs, bill } => self.with(&attempt.address, |run| {
                 if let Some(a) = run.open_attempt(attempt.number) {
                     a.phase = AttemptPhase::Ended;
@@ -290,6 +310,10 @@ impl State {
             Event::Metrics { attempt, points } => {
                 self.with(&attempt.address, |run| points.iter().for_each(|point| run.note_metric(point)));
             }
+            Event::SweepBegan { job } => self.sweep(job, |sweep| sweep.began = Some(now)),
+            Event::SweepEnded { job } => self.sweep(job, |sweep| sweep.began = None),
+            Event::SweepPaused { job, by } => self.sweep(job, |sweep| sweep.paused = Some(Arc::clone(by))),
+            Event::SweepResumed { job, .. } => self.sweep(job, |sweep| sweep.paused = None),
             Event::Noticed { attempt, anomaly } => self.with(&attempt.address, |run| run.noticed(attempt.number, anomaly)),
         }
     }
@@ -300,128 +324,23 @@ impl State {
         }
     }
 
+    fn sweep(&mut self, job: &Arc<str>, change: impl FnOnce(&mut SweepRecord)) {
+        let sweep = self.sweeps.entry(Arc::clone(job)).or_default();
+        change(sweep);
+        if sweep.is_empty() {
+            self.sweeps.remove(job);
+        }
+    }
+
     fn plan(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
         let last = self.runs.get(&spec.address).map(|old| old.generation).or_else(|| self.forgotten.remove(&spec.address));
         let generation = last.map_or(1, |g| g.saturating_add(1));
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
         let by = Arc::clone(&self.applied_by);
-        self.runs.insert(spec.address.clone(), RunRecord { by, ..RunRecord::new(Arc::clone(spec), generation, seq, now) });
-    }
-}
-
-impl RunRecord {
-    /// A run just planned.
-    #[must_use]
-    pub fn new(spec: Arc<RunSpec>, generation: u32, seq: u64, now: Timestamp) -> Self {
-        Self {
-            spec,
-            generation,
-            seq,
-            status: RunStatus::Pending,
-            attempts: Vec::new(),
-            cancel_requested: false,
-            next: None,
-            withdrawn: false,
-            metrics: BTreeMap::new(),
-            outputs: Vec::new(),
-            reused_from: None,
-            because: None,
-            not_before: None,
-            notices: Vec::new(),
-            planned_at: now,
-            by: "".into(),
-            ended_at: None,
-        }
-    }
-
-    /// The attempt that is not over, if any. At most one is live at a time.
-    #[must_use]
-    pub fn live_attempt(&self) -> Option<&Attempt> {
-        self.attempts.last().filter(|a| a.phase != AttemptPhase::Ended)
-    }
-
-    fn open_attempt(&mut self, number: u32) -> Option<&mut Attempt> {
-        self.attempts.last_mut().filter(|a| a.number == number && a.phase != AttemptPhase::Ended)
-    }
-
-    fn admit(&mut self, number: u32, reservation: Option<&Reservation>, now: Timestamp) {
-        self.status = RunStatus::Launching;
-        self.not_before = None;
-        self.attempts.push(Attempt {
-            number,
-            phase: AttemptPhase::Admitted,
-            admitted_at: now,
-            started_at: None,
-            ended_at: None,
-            place: String::new(),
-            reserved: reservation.map(|r| r.amount),
-            deadline: reservation.and_then(|r| r.deadline),
-            cost: None,
-            doubled: false,
-            outcome: None,
-            stop_cause: None,
-        });
-    }
-
-    fn started(&mut self, number: u32, at: Timestamp, place: &str) {
-        if let Some(a) = self.open_attempt(number) {
-            a.started_at = Some(at);
-            place.clone_into(&mut a.place);
-            if a.phase == AttemptPhase::Admitted {
-                a.phase = AttemptPhase::Running;
-                self.status = RunStatus::Running;
-            }
-        }
-    }
-
-    fn stopping(&mut self, number: u32, cause: super::event::Cause) {
-        if let Some(a) = self.open_attempt(number) {
-            a.phase = AttemptPhase::Stopping;
-            a.stop_cause = Some(cause);
-            self.status = RunStatus::Stopping;
-        }
-    }
-
-    fn correct(&mut self, attempt: &AttemptId, amount: Money) {
-        let same = self.generation == attempt.generation;
-        if let Some(a) = self.attempts.iter_mut().find(|a| same && a.number == attempt.number) {
-            a.cost = Some(a.cost.unwrap_or_default() + amount);
-        }
-    }
-
-    fn noticed(&mut self, number: u32, anomaly: &Anomaly) {
-        if !self.notices.contains(anomaly) {
-            self.notices.push(anomaly.clone());
-        }
-        if let (Anomaly::DoubleStart { .. }, Some(a)) = (anomaly, self.open_attempt(number)) {
-            a.doubled = true;
-        }
-    }
-
-    fn end(&mut self, status: RunStatus, now: Timestamp) {
-        if !self.status.is_terminal() {
-            self.status = status;
-            self.ended_at = Some(now);
-        }
-    }
-
-    fn fail(&mut self, detail: &str, now: Timestamp) {
-        if !detail.is_empty() {
-            self.because = Some(detail.into());
-        }
-        self.end(RunStatus::Failed, now);
-    }
-
-    fn note_metric(&mut self, point: &super::event::MetricPoint) {
-        let new = MetricSummary { last: None, min: None, max: None, step: None, count: 0 };
-        let m = self.metrics.entry(Arc::clone(&point.name)).or_insert(new);
-        m.count += 1;
-        m.step = point.step.or(m.step);
-        if let Some(value) = point.value.filter(|v| v.is_finite()) {
-            m.last = Some(value);
-            m.min = Some(m.min.map_or(value, |old| old.min(value)));
-            m.max = Some(m.max.map_or(value, |old| old.max(value)));
-        }
+        // A trial that is run again with its params keeps the reason for them.
+        let why = self.runs.get(&spec.address).filter(|old| !spec.params.is_empty() && old.spec.params == spec.params);
+        let why = why.and_then(|old| old.why.clone());
+        self.runs.insert(spec.address.clone(), RunRecord { by, why, ..RunRecord::new(Arc::clone(spec), generation, seq, now) });
     }
 }

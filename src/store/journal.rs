@@ -53,6 +53,9 @@ impl Store {
                     ledger::write(&tx, &entry).map_err(io)?;
                 }
             }
+            for sweep in events.iter().filter_map(Event::sweep) {
+                project_sweep(&tx, state, sweep).map_err(io)?;
+            }
             for address in touched {
                 project(&tx, &mut jobs, state, address).map_err(io)?;
             }
@@ -109,6 +112,12 @@ impl Store {
             let (address, generation) = row.map_err(io)?;
             state.forgotten.insert(Address::parse(&address).map_err(StoreError::Io)?, generation);
         }
+        let mut query = self.db.prepare("SELECT job, body FROM sweeps").map_err(io)?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))).map_err(io)?;
+        for row in rows {
+            let (job, body) = row.map_err(io)?;
+            state.sweeps.insert(job.into(), serde_json::from_str(&body).map_err(wrong)?);
+        }
         Ok(state)
     }
 
@@ -162,6 +171,18 @@ impl History for Past<'_> {
         let result: String = query.query_row([&fingerprint.0[..]], |r| r.get(0)).ok()?;
         serde_json::from_str(&result).ok()
     }
+}
+
+/// Writes what is known of a sweep now.
+fn project_sweep(tx: &rusqlite::Transaction<'_>, state: &State, job: &str) -> rusqlite::Result<()> {
+    match state.sweeps.get(job) {
+        None => tx.prepare_cached("DELETE FROM sweeps WHERE job = ?1")?.execute([job])?,
+        Some(sweep) => {
+            let body = serde_json::to_string(sweep).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+            tx.prepare_cached("INSERT OR REPLACE INTO sweeps VALUES (?1, ?2)")?.execute([job, body.as_str()])?
+        }
+    };
+    Ok(())
 }
 
 /// Writes the run as it is now.

@@ -1,5 +1,7 @@
 //! What other processes ask the holder of the lock to do, while it runs.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
@@ -13,6 +15,20 @@ pub enum Request {
     Cancel {
         /// Which.
         addresses: Vec<Address>,
+        /// Who asks.
+        by: String,
+    },
+    /// Start no further trial of sweeps.
+    Pause {
+        /// `workflow/job` of each.
+        jobs: Vec<Arc<str>>,
+        /// Who asks.
+        by: String,
+    },
+    /// Let paused sweeps go on.
+    Resume {
+        /// `workflow/job` of each.
+        jobs: Vec<Arc<str>>,
         /// Who asks.
         by: String,
     },

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Format of the database; a newer one is refused.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS runs (
     address TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, job INTEGER NOT NULL REFERENCES jobs (id), spec TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- Last generation of runs that left the state.
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Sweeps under way or paused: part of the fold.
+CREATE TABLE IF NOT EXISTS sweeps (job TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- Results that can serve again.
 CREATE TABLE IF NOT EXISTS finished (
     fingerprint BLOB PRIMARY KEY, result TEXT NOT NULL) STRICT, WITHOUT ROWID;

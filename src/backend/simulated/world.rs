@@ -11,7 +11,7 @@ use super::{Mutation, Report, Violation};
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::engine::{Command, Engine, Input, Observation, Order};
 use crate::queue::Limits;
-use crate::record::{Event, JobSpec, RunSpec, State};
+use crate::record::{Event, JobSpec, RunSpec, RunStatus, State};
 
 /// Virtual time at which faults stop, in milliseconds.
 const FAULTS_END: i64 = 1_800_000;
@@ -258,7 +258,7 @@ impl World {
         for run in runs {
             let known = self.engine.state().runs.get(&run.address);
             let again = known.is_none_or(|r| {
-                r.spec.fingerprint != run.fingerprint || (r.status.is_terminal() && r.status != crate::record::RunStatus::Succeeded)
+                r.spec.fingerprint != run.fingerprint || matches!(r.status, RunStatus::Failed | RunStatus::Cancelled | RunStatus::Skipped)
             });
             self.needs.insert(run.address.clone(), run.job.needs.iter().map(ToString::to_string).collect());
             if again {

@@ -116,11 +116,11 @@ document! {
         "seed" seed: Option<Plain<u32>>,
         /// Early end of bad trials. Not built yet.
         "prune" prune: Option<PruneDecl>,
-        /// Most that all trials together may cost.
+        /// Most that all trials together may cost; trials that the money does not reach are not run, and that is no failure.
         "max_cost" max_cost: Option<Plain<Money>>,
-        /// Longest time of the whole sweep. Not built yet.
+        /// Longest time from the first start of a trial to the end of the last; what is left then is not run.
         "max_time" max_time: Option<Plain<Millis>>,
-        /// Failed trials after which the sweep ends. Not built yet.
+        /// Failed trials that the sweep can take; one more ends it. Without it every failed trial fails the job, and the others go on.
         "max_failed" max_failed: Option<Plain<u32>>,
     }
 }

@@ -1,0 +1,6 @@
+//! Sweeps on this machine, end to end: limits, pauses, search, pruning, kills.
+
+#[path = "sweeps/limits.rs"]
+mod limits;
+#[path = "sweeps/project.rs"]
+mod project;
