@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::index::Place;
-use super::money::{limit, record_money};
+use super::money::{self, limit, record_money};
 use super::port::{Command, Launch};
 use super::{Engine, RECHECK, SLACK, attempt_id};
 use crate::base::{Address, AttemptId, Millis, Timestamp};
@@ -201,7 +201,7 @@ impl Engine {
         let address = record.spec.address.clone();
         let number = record.attempts.last().map_or(1, |a| a.number.saturating_add(1));
         let attempt = attempt_id(record, number);
-        match self.bound(record, attempt.clone(), reservation.deadline) {
+        match self.bound(record, attempt.clone(), limit(reservation.timeout, reservation.deadline)) {
             Ok(launch) => {
                 let job = Arc::clone(&launch.spec.job.job);
                 self.begin_sweep(&launch.spec.job, now);
@@ -218,11 +218,10 @@ impl Engine {
     }
 
     /// A launch with its late words filled in. The same attempt gives the same launch, also after a restart.
-    pub(super) fn bound(&self, record: &RunRecord, attempt: AttemptId, deadline: Option<Millis>) -> Result<Launch, String> {
+    pub(super) fn bound(&self, record: &RunRecord, attempt: AttemptId, timeout: Option<Millis>) -> Result<Launch, String> {
         let (argv, declared) = late::bind(&record.spec, self)?;
         let mut env = late::own_env(&record.spec, attempt.number);
         env.extend(declared);
-        let timeout = limit(record.spec.job.timeout, deadline);
         Ok(Launch { attempt, spec: Arc::clone(&record.spec), argv, env, timeout })
     }
 
@@ -239,6 +238,7 @@ impl Engine {
             self.rearm(&attempt.address, now);
             self.command(Command::Lookup { attempt });
         }
+        self.end_used_up(now);
     }
 
     /// Timers that are due.
@@ -251,7 +251,7 @@ impl Engine {
                 None => {}
                 Some(live) => {
                     let (attempt, phase, grace) = (attempt_id(record, live.number), live.phase, record.spec.job.grace);
-                    let limit = limit(record.spec.job.timeout, live.deadline).map(|t| t.plus(grace).plus(SLACK));
+                    let limit = money::hard_end(record, live).map(|t| t.plus(grace).plus(SLACK));
                     let started = self.index.entry(id).and_then(|e| e.started);
                     let overdue = limit.zip(started).is_some_and(|(limit, start)| now.since(start) >= limit);
                     match phase {

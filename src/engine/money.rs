@@ -6,13 +6,35 @@ use super::index::Index;
 use super::port::Command;
 use super::{Engine, attempt_id, payer};
 use crate::base::{Address, AttemptId, Millis, Money, Timestamp};
+use crate::expand::Scope;
 use crate::queue::{Ask, Treasury};
 use crate::record::{Attempt, Bill, Cause, Event, Outcome, Payer, RunRecord, State};
 
 /// Who pays for a run's live attempt, and what is set aside for it.
 pub(super) fn record_money(record: &RunRecord) -> Option<(Payer, Money)> {
     let attempt = record.live_attempt()?;
-    Some((payer(record), attempt.reserved?))
+    Some((pays(record, attempt), attempt.reserved?))
+}
+
+/// Who pays for an attempt: as it was admitted, whatever the run's settings say now.
+fn pays(record: &RunRecord, attempt: &Attempt) -> Payer {
+    attempt.payer.as_deref().cloned().unwrap_or_else(|| payer(record))
+}
+
+/// The hard end of a live attempt, from its start: what the backend was told.
+pub(super) fn hard_end(record: &RunRecord, live: &Attempt) -> Option<Millis> {
+    limit(timeout(record, live), live.deadline)
+}
+
+/// The timeout of a live attempt, as it was admitted.
+pub(super) fn timeout(record: &RunRecord, live: &Attempt) -> Option<Millis> {
+    if live.payer.is_some() { live.timeout } else { record.spec.job.timeout }
+}
+
+/// When an attempt that nobody saw end was over at the latest: the backend ends it, also while nobody looks.
+pub(super) fn over_by(record: &RunRecord, now: Timestamp) -> Timestamp {
+    let hard = record.live_attempt().and_then(|live| live.started_at.zip(hard_end(record, live)));
+    hard.map_or(now, |(start, length)| start.after(length.plus(record.spec.job.grace)).min(now))
 }
 
 /// Counts what is set aside for the live attempts of a state.
@@ -61,9 +83,18 @@ impl Engine {
         let begun = started.or(live.started_at);
         let time = begun.map_or(Millis(0), |start| at.since(start)).times(if live.doubled { 2 } else { 1 });
         let start = begun.unwrap_or(at);
-        let mut bill = self.gate.treasury().rates().bill(&record.spec.job, start, time);
+        let payer = pays(record, live);
+        // Priority and the way of buying may have been edited since; what was admitted is what is paid.
+        let job = &record.spec.job;
+        let mut admitted = None;
+        if job.priority.class != payer.priority || job.resources.capacity != payer.capacity {
+            let as_was = admitted.insert((**job).clone());
+            as_was.priority.class = Arc::clone(&payer.priority);
+            as_was.resources.capacity = payer.capacity;
+        }
+        let mut bill = self.gate.treasury().rates().bill(admitted.as_ref().unwrap_or(job), start, time);
         bill.reserved = live.reserved.unwrap_or_default();
-        bill.payer = payer(record);
+        bill.payer = payer;
         Some(bill)
     }
 
@@ -71,19 +102,26 @@ impl Engine {
     pub(super) fn post(&mut self, bill: &Bill, now: Timestamp) {
         let crossings = self.gate.treasury_mut().post(bill, now);
         self.gate.freed(&bill.payer);
-        let mut used_up = Vec::new();
+        let crossed = !crossings.is_empty();
         for crossing in crossings {
             let Some(account) = self.gate.treasury().accounts().get(crossing.account) else { continue };
             let (budget, spent, limit) = (Arc::clone(&account.rule.name), account.spent, account.rule.limit);
-            if account.rule.end_running && account.is_hard() && spent >= limit {
-                used_up.push(account.rule.scope.clone());
-            }
             self.emit(Event::Threshold { budget, percent: crossing.percent, spent, limit }, now);
         }
+        if crossed {
+            self.end_used_up(now);
+        }
+    }
+
+    /// Ends what runs on budgets that are used up and say so; also after a restart with a lower limit.
+    pub(super) fn end_used_up(&mut self, now: Timestamp) {
+        let accounts = self.gate.treasury().accounts().iter();
+        let used_up: Vec<Scope> =
+            accounts.filter(|a| a.rule.end_running && a.is_hard() && a.spent >= a.rule.limit).map(|a| a.rule.scope.clone()).collect();
         for scope in used_up {
             let live: Vec<Address> = self.live().into_iter().map(|a| a.address).collect();
             for address in live {
-                if self.state.runs.get(&address).is_some_and(|r| scope.covers(&payer(r))) {
+                if self.state.runs.get(&address).is_some_and(|r| r.live_attempt().is_some_and(|a| scope.covers(&pays(r, a)))) {
                     self.end_for(&address, Cause::Budget, String::new(), now);
                 }
             }

@@ -97,7 +97,7 @@ impl Engine {
         let at = end.started.map_or(end.at, |s| end.at.max(s));
         let bill = self.bill(attempt, end.started, at);
         if let Some(record) = self.state.runs.get(&attempt.address) {
-            record.live_attempt().into_iter().for_each(|live| money::by_money(live, record.spec.job.timeout, &mut outcome));
+            record.live_attempt().into_iter().for_each(|live| money::by_money(live, money::timeout(record, live), &mut outcome));
         }
         let (attempt_id, boxed) = (attempt.clone(), bill.clone().map(Box::new));
         self.emit(Event::Ended { attempt: attempt_id, started: end.started, at, outcome, outputs: end.outputs, bill: boxed }, now);
@@ -142,19 +142,27 @@ impl Engine {
         if phase != AttemptPhase::Admitted && !self.confirmed_absent(&attempt, now) {
             return;
         }
-        let (at, nobody) = (now, |cause, words: &str| Outcome::new(cause, None, words));
+        let at = self.state.runs.get(&attempt.address).map_or(now, |r| money::over_by(r, now));
+        let nobody = |cause, words: &str| Outcome::new(cause, None, words);
         match phase {
             AttemptPhase::Admitted => {
                 let launch = self.state.runs.get(&attempt.address).map(|r| {
-                    let left = r.live_attempt().and_then(|a| Some(Millis(a.deadline?.0.saturating_sub(now.since(a.admitted_at).0))));
-                    self.bound(r, attempt.clone(), left)
+                    // Money is set aside from the admission on, whenever the submission arrives.
+                    let live = r.live_attempt();
+                    let left = live.and_then(|a| Some(Millis(a.deadline?.0.saturating_sub(now.since(a.admitted_at).0))));
+                    (left, self.bound(r, attempt.clone(), money::limit(live.and_then(|a| money::timeout(r, a)), left)))
                 });
                 match launch {
-                    Some(Ok(launch)) => {
+                    Some((Some(Millis(0)), _)) => {
+                        let words = "it never started, and the time that its money was set aside for is over";
+                        let outcome = nobody(Cause::Interrupted, words);
+                        self.ended(&attempt, End { started: None, at: now, outcome, outputs: Vec::new() }, now);
+                    }
+                    Some((_, Ok(launch))) => {
                         self.rearm(&attempt.address, now);
                         self.command(Command::Submit(Box::new(launch)));
                     }
-                    Some(Err(words)) => self.ended(
+                    Some((_, Err(words))) => self.ended(
                         &attempt,
                         End { started: None, at, outcome: Outcome::new(Cause::Error, None, words), outputs: Vec::new() },
                         now,

@@ -56,7 +56,7 @@ impl Scope {
             Self::Workflow(workflow) => payer.workflow() == &**workflow,
             Self::Job(job) => *job == payer.job,
             Self::Label(key, value) => payer.labels.get(&**key).is_some_and(|v| **v == **value),
-            Self::User(user) => payer.user == *user,
+            Self::User(user) => payer.user == *user || person(&payer.user) == &**user,
         }
     }
 
@@ -65,6 +65,12 @@ impl Scope {
     pub fn may_cover(&self, job: &crate::record::JobSpec) -> bool {
         matches!(self, Self::User(_)) || self.covers(&Payer::of(job, &"".into()))
     }
+}
+
+/// `ann` of `ann@host`: a person works on many machines.
+#[must_use]
+pub fn person(user: &str) -> &str {
+    user.split('@').next().unwrap_or(user)
 }
 
 /// One budget.

@@ -6,10 +6,15 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::base::{Money, Timestamp};
-use crate::expand::{OnExceed, Rule, Scope};
+use crate::base::{Millis, Money, Timestamp};
+use crate::expand::{OnExceed, Rule, Scope, budget};
 use crate::price::Rates;
 use crate::record::{Bill, JobSpec, Payer, Reservation};
+
+/// A deadline holds although the attempt starts this much later than it was admitted, into dearer hours: the shorter of both counts.
+const START_WITHIN: Millis = Millis::from_secs(600);
+/// Money that ends a run sooner than this is no money for it.
+const SHORTEST: Millis = Millis::from_secs(1);
 
 /// What counts against one budget in its window.
 #[derive(Debug, Clone)]
@@ -72,6 +77,8 @@ pub struct Treasury {
     by_scope: FxHashMap<Scope, Vec<usize>>,
     each_run: Vec<usize>,
     slots: u32,
+    /// When the first window turns.
+    first_turn: Option<Timestamp>,
 }
 
 impl Treasury {
@@ -89,6 +96,7 @@ impl Treasury {
             let (start, next) = (rule.window.start(now), rule.window.next(now));
             treasury.accounts.push(Account { rule: rule.clone(), spent: Money::ZERO, reserved: Money::ZERO, start, next });
         }
+        treasury.first_turn = treasury.accounts.iter().filter_map(|a| a.next).min();
         treasury
     }
 
@@ -144,6 +152,10 @@ impl Treasury {
         }
         if !payer.user.is_empty() {
             add(&Scope::User(std::sync::Arc::clone(&payer.user)));
+            let person = budget::person(&payer.user);
+            if person.len() < payer.user.len() {
+                add(&Scope::User(person.into()));
+            }
         }
         for (key, value) in &payer.labels {
             add(&Scope::Label(key.as_str().into(), value.as_str().into()));
@@ -176,7 +188,7 @@ impl Treasury {
         let hard: Vec<_> = hard.chain(each).collect();
         let Some(left) = hard.iter().map(|(_, left, _)| *left).min() else {
             let amount = worst.or(least).unwrap_or_default();
-            return Ok(Reservation { amount, deadline: None, payer });
+            return Ok(Reservation { amount, deadline: None, timeout: job.timeout, payer });
         };
         // Without a timeout nobody knows the worst: an equal share of what is left, or what it is thought to need if that is more.
         let want = worst.unwrap_or_else(|| left.scale(1, u64::from(self.slots)).max(least.unwrap_or_default()));
@@ -185,8 +197,12 @@ impl Treasury {
             return Err(refusal(&hard, need, now));
         }
         let amount = want.min(left);
-        let deadline = (worst.is_none_or(|w| amount < w)).then(|| self.rates.affords(job, now, amount));
-        Ok(Reservation { amount, deadline, payer })
+        let lasts = |start| self.rates.affords(job, start, amount);
+        let deadline = (worst.is_none_or(|w| amount < w)).then(|| lasts(now).min(lasts(now.after(START_WITHIN))));
+        if deadline.is_some_and(|d| d < SHORTEST) {
+            return Err(refusal(&hard, need, now));
+        }
+        Ok(Reservation { amount, deadline, timeout: job.timeout, payer })
     }
 
     /// Posts what an attempt cost and frees the rest of its reservation. Tells which thresholds this has reached.
@@ -215,6 +231,16 @@ impl Treasury {
 
     /// Begins the windows whose time has come; tells which.
     pub fn turn(&mut self, now: Timestamp) -> Vec<usize> {
+        // Admission looks here every time: what other budgets exist must not matter until one of them turns.
+        if self.first_turn.is_none_or(|first| now < first) {
+            return Vec::new();
+        }
+        let turned = self.turn_all(now);
+        self.first_turn = self.accounts.iter().filter_map(|a| a.next).min();
+        turned
+    }
+
+    fn turn_all(&mut self, now: Timestamp) -> Vec<usize> {
         self.accounts.iter_mut().enumerate().filter_map(|(i, account)| turn(account, now).then_some(i)).collect()
     }
 

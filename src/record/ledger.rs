@@ -76,6 +76,9 @@ pub struct Reservation {
     /// When that money is used up, counted from the admission: the hard end of the attempt. None where no budget holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Millis>,
+    /// The job's timeout when it was admitted: an edit changes only later attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
     /// Who pays.
     pub payer: Payer,
 }

@@ -61,6 +61,8 @@ impl RunRecord {
             place: String::new(),
             reserved: reservation.map(|r| r.amount),
             deadline: reservation.and_then(|r| r.deadline),
+            timeout: reservation.and_then(|r| r.timeout),
+            payer: reservation.map(|r| Arc::new(r.payer.clone())),
             cost: None,
             doubled: false,
             outcome: None,

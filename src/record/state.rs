@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Anomaly, Event, Outcome};
+use super::ledger::Payer;
 use super::run::RunSpec;
 use super::sweep::{Curve, SweepRecord};
 use crate::base::{Address, Digest, Millis, Money, Timestamp};
@@ -167,6 +168,12 @@ pub struct Attempt {
     /// When that money is used up, from the admission on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Millis>,
+    /// The job's timeout when it was admitted, where money was set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// Who pays, while it is live: settings that change meanwhile do not move what is reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Arc<Payer>>,
     /// What it cost, once it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Money>,
@@ -304,6 +311,7 @@ impl State {
                     a.ended_at = Some(*at);
                     a.outcome = Some(outcome.clone());
                     a.cost = bill.as_ref().map(|b| b.amount);
+                    a.payer = None;
                     run.outputs.clone_from(outputs);
                 }
             }),
