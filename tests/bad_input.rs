@@ -15,15 +15,23 @@ fn text(bytes: &[u8]) -> String {
 
 const HEAD: &str = "apiVersion: oppen/v1\nkind: Workflow\nname: w\n";
 
-/// Codes of all problems of one workflow file, with their lines.
-fn problems(yaml: &str) -> Vec<(String, u64)> {
+/// All problems of one workflow file.
+fn diagnostics(yaml: &str) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("w.yaml"), yaml).unwrap();
     let out = oppen(folder.path(), &["validate", "w.yaml", "-o", "json"]);
     assert_eq!(out.status.code(), Some(4), "{yaml}\n{}{}", text(&out.stdout), text(&out.stderr));
     let value: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let list = value["diagnostics"].as_array().unwrap();
-    list.iter().map(|d| (d["code"].as_str().unwrap().to_owned(), d["line"].as_u64().unwrap_or(0))).collect()
+    value["diagnostics"].as_array().unwrap().clone()
+}
+
+/// Codes with their lines.
+fn problems(yaml: &str) -> Vec<(String, u64)> {
+    diagnostics(yaml).iter().map(|d| (d["code"].as_str().unwrap().to_owned(), d["line"].as_u64().unwrap_or(0))).collect()
+}
+
+fn first_message(yaml: &str) -> String {
+    diagnostics(yaml)[0]["message"].as_str().unwrap().to_owned()
 }
 
 fn codes(yaml: &str) -> Vec<String> {
@@ -85,6 +93,15 @@ fn a_grid_of_a_billion_is_counted_before_it_is_made() {
     let parameters: String = (0..9).map(|i| format!("        p{i}: {values}\n")).collect();
     let yaml = job(&format!("    sweep:\n      method: grid\n      parameters:\n{parameters}"));
     assert_eq!(codes(&yaml), ["too-many-runs"]);
+    let priced = |more: &str, sweep: &str| first_message(&job(&format!("{more}    {sweep}\n")));
+    let matrix = "matrix: {a: {range: [0, 1000]}, b: {range: [0, 1000]}, c: {range: [0, 1000]}}";
+    let refused = "1000000000 runs are more than the 1000000 that one project may have";
+    let hour = "    resources: {gpu: 1, cpu: 2, memory: 3Gi}\n    estimate: {time: 1h}\n";
+    assert_eq!(priced(hour, matrix), format!("{refused}; they would cost $615000000.00 at full price"));
+    assert_eq!(priced("", matrix), format!("{refused}; they have no price without an `estimate`"));
+    let random = "sweep: {method: random, trials: 1000000000, parameters: {lr: {min: 0.1, max: 1.0}}}";
+    let depends = "    estimate: {epochs: 3, per_epoch: \"{{ params.lr * 3 }}s\"}\n";
+    assert_eq!(priced(depends, random), format!("{refused}; what they cost depends on their params"));
     assert_eq!(codes(&job("    sweep: {method: grid, parameters: {lr: {min: 0.1, max: 1.0}}}\n")), ["continuous-grid"]);
     assert_eq!(codes(&job("    sweep: {method: random, parameters: {lr: {min: 0.1, max: 1.0}}}\n")), ["missing-key"]);
     assert_eq!(

@@ -26,12 +26,14 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What would be right, as an instruction.
     pub hint: Option<String>,
+    /// Runs that were counted and refused before they were made; their price is added where prices are known. 0 elsewhere.
+    pub runs: u64,
 }
 
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: &'static str, span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), span: span.into(), related: Vec::new(), hint: None }
+        Self { severity: Severity::Error, code, message: message.into(), span: span.into(), related: Vec::new(), hint: None, runs: 0 }
     }
 
     /// A warning at a place.
@@ -50,6 +52,13 @@ impl Diagnostic {
     #[must_use]
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// Says how many runs are refused.
+    #[must_use]
+    pub fn runs(mut self, runs: u128) -> Self {
+        self.runs = u64::try_from(runs).unwrap_or(u64::MAX);
         self
     }
 
@@ -79,6 +88,13 @@ impl Diagnostics {
     pub fn extend(&mut self, other: Diagnostics) {
         for diagnostic in other.list {
             self.push(diagnostic);
+        }
+    }
+
+    /// Adds words to the problem that refuses runs at a place.
+    pub fn amend(&mut self, span: Span, words: &str) {
+        for diagnostic in self.list.iter_mut().filter(|d| d.runs > 0 && d.span == Some(span)) {
+            diagnostic.message.push_str(words);
         }
     }
 

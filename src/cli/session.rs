@@ -142,6 +142,7 @@ impl Session {
         };
         let mut digests = Digests::new(&loaded.root);
         let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
+        crate::price::refused::add(&rates, &expanded.refused, &mut diags);
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
         let rules = expand::budget::rules(loaded.project.as_ref(), &desired, &mut diags);

@@ -199,7 +199,8 @@ impl Plan {
     /// True when drift is all that there is.
     #[must_use]
     pub fn is_drift_only(&self) -> bool {
-        !self.drift.is_empty() && self.runs.iter().all(|r| r.origin == Origin::Drift && r.action == Action::Reuse)
+        let drifted = |r: &Planned| r.origin == Origin::Drift && r.reasons.iter().all(|reason| reason.key.starts_with("outputs."));
+        !self.drift.is_empty() && self.runs.iter().all(drifted)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Selectors: `state:failed`, `state:changed.params`, `priority:urgent`, `team:nlp`, globs of addresses, `+` for descendants; and
 //! targets, which bring what they need.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::plan::Planned;
 use crate::expand::Desired;
@@ -156,11 +156,19 @@ impl Selection {
         }
         let mut jobs_up: FxHashSet<usize> = FxHashSet::default();
         let mut jobs_down: FxHashSet<usize> = FxHashSet::default();
+        let by_address: FxHashMap<&str, usize> = desired.jobs.iter().enumerate().map(|(i, j)| (&*j.address, i)).collect();
+        // What a target needs is wanted also where the target itself has nothing to do.
+        for (i, job) in desired.jobs.iter().enumerate().filter(|_| !self.targets.is_empty()) {
+            let mut runs = desired.runs.get(job.runs.clone()).unwrap_or_default().iter();
+            if runs.any(|r| self.targets.iter().any(|t| matches_address(t, r.address.as_str()))) {
+                jobs_up.insert(i);
+            }
+        }
         let mut direct = Vec::with_capacity(actions.len());
         for action in actions.iter() {
             let targeted = self.targets.iter().any(|t| matches_address(t, action.address.as_str()));
             let selected: Vec<&Selector> = self.selectors.iter().filter(|s| s.matches_action(action, state)).collect();
-            let job = desired.jobs.iter().position(|j| *j.address == *action.address.job());
+            let job = by_address.get(action.address.job()).copied();
             let wanted = targeted || !selected.is_empty();
             direct.push(wanted);
             if let Some(job) = job.filter(|_| wanted) {
@@ -182,8 +190,7 @@ impl Selection {
                 jobs_up.extend(job.needs.iter().map(|(n, _)| *n));
             }
         }
-        let below =
-            |job: &str, set: &FxHashSet<usize>| desired.jobs.iter().position(|j| *j.address == *job).is_some_and(|i| set.contains(&i));
+        let below = |job: &str, set: &FxHashSet<usize>| by_address.get(job).is_some_and(|i| set.contains(i));
         let mut direct = direct.into_iter();
         actions.retain(|a| {
             let wanted = direct.next().unwrap_or(false);

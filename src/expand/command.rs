@@ -26,9 +26,9 @@ impl Command {
         }
     }
 
-    /// True when words wait for results of needs.
-    pub fn is_late(&self) -> bool {
-        self.argv.iter().chain(self.vars.iter().map(|(_, t)| t)).any(Template::is_late)
+    /// Words that wait for results of needs.
+    pub fn late(&self) -> impl Iterator<Item = &Template> {
+        self.argv.iter().chain(self.vars.iter().map(|(_, t)| t)).filter(|t| t.is_late())
     }
 
     /// The words of one run.

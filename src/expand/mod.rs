@@ -32,7 +32,7 @@ pub use budget::{OnExceed, Rule, Scope};
 pub use desired::{Desired, DesiredJob, DesiredWorkflow};
 pub use inputs::Given;
 pub use instance::Library;
-pub use spread::{Digester, Spread};
+pub use spread::{Digester, Refused, Spread};
 
 /// One workflow that is to be planned.
 pub struct Root<'a> {
@@ -64,11 +64,13 @@ pub struct Expanded {
     pub workflows: Vec<DesiredWorkflow>,
     /// Workflows left out because they are templates whose inputs nobody gave.
     pub templates: Vec<Arc<str>>,
+    /// Runs that were counted and not made.
+    pub refused: Vec<Refused>,
 }
 
 /// Expands everything. The result may be used only while `diags` holds no error.
 pub fn expand<'a>(request: &Request<'a>, digester: &mut Digester<'_>, diags: &mut Diagnostics) -> Expanded {
-    let mut expanded = Expanded { jobs: Vec::new(), workflows: Vec::new(), templates: Vec::new() };
+    let mut expanded = Expanded { jobs: Vec::new(), workflows: Vec::new(), templates: Vec::new(), refused: Vec::new() };
     let mut distinct = names::Distinct::default();
     let mut builder = instance::Builder { library: request.library, sources: request.sources, diags, out: Vec::new() };
     check_set(request, builder.diags);
@@ -87,9 +89,11 @@ pub fn expand<'a>(request: &Request<'a>, digester: &mut Digester<'_>, diags: &mu
         sources: request.sources,
         digester: &mut |path| digester(path),
         produced: produced(&instances),
+        refused: Vec::new(),
         diags,
     };
     expanded.jobs = instances.iter().filter_map(|i| spreader.spread(i)).collect();
+    expanded.refused = spreader.refused;
     let total: u128 = expanded.jobs.iter().map(|j| j.runs.len() as u128).sum();
     if total > space::MAX_RUNS {
         let message = format!("{total} runs in all are more than the {} that one project may have", space::MAX_RUNS);

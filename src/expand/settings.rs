@@ -135,9 +135,9 @@ impl Settings {
             || resources.into_iter().flatten().any(|p| p)
     }
 
-    /// True when a variable waits for results of needs.
-    pub fn is_late(&self) -> bool {
-        self.env.iter().any(|(_, t)| t.is_late())
+    /// Variables that wait for results of needs.
+    pub fn late(&self) -> impl Iterator<Item = &Template> {
+        self.env.iter().map(|(_, t)| t).filter(|t| t.is_late())
     }
 
     /// The settings of one run. `base` holds what does not come from templates.

@@ -29,22 +29,16 @@ pub struct Context<'a> {
 
 /// All runs of a matrix, in the order of the axes.
 pub fn matrix(matrix: &Matrix, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Point> {
-    let mut axes: Vec<(Arc<str>, Vec<Value>)> = Vec::new();
-    let mut count: u128 = 1;
-    for (name, span, axis) in &matrix.axes {
-        let length = match axis {
-            MatrixAxis::Range(from, to, step, _) => range_len(*from, *to, *step),
-            MatrixAxis::Values(v) => v.len() as u128,
-            MatrixAxis::Template(..) => 1,
-        };
-        count = count.saturating_mul(length);
-        if !too_many(count, matrix.span, diags) {
-            axes.push((Arc::clone(name), axis_values(axis, *span, cx, diags)));
-        }
-    }
-    if diags.has_errors() && count > MAX_RUNS {
+    let lengths = matrix.axes.iter().map(|(_, _, axis)| match axis {
+        MatrixAxis::Range(from, to, step, _) => range_len(*from, *to, *step),
+        MatrixAxis::Values(v) => v.len() as u128,
+        MatrixAxis::Template(..) => 1,
+    });
+    if too_many(lengths.fold(1, u128::saturating_mul), matrix.span, diags) {
         return Vec::new();
     }
+    let axes: Vec<(Arc<str>, Vec<Value>)> =
+        matrix.axes.iter().map(|(name, span, axis)| (Arc::clone(name), axis_values(axis, *span, cx, diags))).collect();
     let mut rows = product(&axes);
     rows.retain(|row| !matrix.exclude.iter().any(|e| !e.is_empty() && e.iter().all(|(k, v)| row.iter().any(|(n, x)| n == k && x == v))));
     include(&mut rows, matrix, &axes);
@@ -295,7 +289,9 @@ fn random(
 fn too_many(count: u128, span: Span, diags: &mut Diagnostics) -> bool {
     if count > MAX_RUNS {
         let message = format!("{count} runs are more than the {MAX_RUNS} that one project may have");
-        diags.push(Diagnostic::error("too-many-runs", span, message).hint("use fewer values, or `method: random` with `trials`"));
+        diags.push(
+            Diagnostic::error("too-many-runs", span, message).hint("use fewer values, or `method: random` with `trials`").runs(count),
+        );
     }
     count > MAX_RUNS
 }

@@ -12,8 +12,8 @@ use super::names;
 use super::settings::{From, Settings};
 use super::slot::Compile;
 use super::space::{self, Context, Point};
-use super::template::{Names, Scope};
-use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, suggest};
+use super::template::{Names, Scope, Template};
+use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, Value, suggest};
 use crate::record::{InputDigest, JobSpec, RunSpec, SweepSpec};
 use crate::spec::types::Project;
 
@@ -41,7 +41,19 @@ pub struct Spreader<'a, 'd> {
     pub digester: &'d mut Digester<'d>,
     /// Paths that some job leaves behind: their digests are those of the jobs.
     pub produced: FxHashSet<String>,
+    /// What was counted and not made.
+    pub refused: Vec<Refused>,
     pub diags: &'d mut Diagnostics,
+}
+
+/// Runs that were counted and are too many to be made.
+pub struct Refused {
+    /// Where the problem stands.
+    pub span: Span,
+    /// How many.
+    pub runs: u64,
+    /// What one of them asks for, where that is the same for all.
+    pub job: Option<JobSpec>,
 }
 
 impl Spreader<'_, '_> {
@@ -49,7 +61,11 @@ impl Spreader<'_, '_> {
     pub fn spread(&mut self, instance: &Instance<'_>) -> Option<Spread> {
         let decl = instance.decl;
         let mut names = Names { inputs: instance.input_names.to_vec(), ..Names::default() };
-        let points = self.points(instance, &names)?;
+        let before = self.diags.as_slice().len();
+        let Some(points) = self.points(instance, &names) else {
+            self.refuse(instance, &names, before);
+            return None;
+        };
         names.params = param_names(&points);
         self.check_params(&names.params, instance.span);
         let late_names = Names { needs: Some(instance.need_names.clone()), ..names.clone() };
@@ -59,13 +75,12 @@ impl Spreader<'_, '_> {
         let command = Command::compile(decl.run.as_ref()?, late, self.diags)?;
         let mut spread = Spread { job: described(instance), needs: instance.needs.clone(), runs: Vec::with_capacity(points.len()) };
         let many = decl.matrix.is_some() || decl.sweep.is_some();
-        let is_late = settings.is_late() || command.is_late();
         let base = JobSpec {
             job: Arc::clone(&instance.address),
             file: Some(Arc::clone(&instance.file)),
             team: instance.team.as_ref().map(ToString::to_string),
             needs: instance.needs.iter().map(|(a, _)| Arc::clone(a)).collect(),
-            late_inputs: is_late.then(|| (*instance.inputs).clone()),
+            late_inputs: late_inputs(&instance.inputs, settings.late().chain(command.late())),
             many,
             sweep: decl.sweep.as_ref().map(|s| Arc::new(limits(s))),
             parallel: spread.job.parallel,
@@ -119,6 +134,24 @@ impl Spreader<'_, '_> {
             (None, None) => vec![(None, Vec::new())],
         };
         if self.diags.as_slice().len() > before && self.diags.has_errors() { None } else { Some(points) }
+    }
+
+    /// Notes what refused runs ask for, as far as that does not depend on their params.
+    fn refuse(&mut self, instance: &Instance<'_>, names: &Names, before: usize) {
+        let found = self.diags.as_slice().get(before..).unwrap_or_default().iter().filter_map(|d| d.span.map(|s| (d.runs, s)));
+        let Some((runs, span)) = found.filter(|(runs, _)| *runs > 0).max_by_key(|(runs, _)| *runs) else { return };
+        let decl = instance.decl;
+        let axes = decl.matrix.iter().flat_map(|m| m.axes.iter().map(|(name, ..)| Arc::clone(name)));
+        let parameters = decl.sweep.iter().flat_map(|s| s.parameters.0.iter().map(|(name, ..)| Arc::clone(name)));
+        let names = Names { params: axes.chain(parameters).collect(), ..names.clone() };
+        let late_names = Names { needs: Some(instance.need_names.clone()), ..names.clone() };
+        let (cx, late) = (Compile { names: &names, sources: self.sources }, Compile { names: &late_names, sources: self.sources });
+        let from = From { job: decl, defaults: instance.defaults, workflow: instance.workflow, project: self.project };
+        let params = ordered(&names.params, Vec::new());
+        let scope = Scope { inputs: &instance.inputs, params: &params, needs: None };
+        let mut problems = Diagnostics::default();
+        let job = Settings::compile(&from, cx, late, &mut problems).render(JobSpec::default(), scope, &self.priorities, &mut problems);
+        self.refused.push(Refused { span, runs, job: (!problems.has_errors()).then_some(job) });
     }
 
     fn check_params(&mut self, params: &[Arc<str>], span: Span) {
@@ -196,6 +229,15 @@ fn limits(sweep: &crate::spec::types::Sweep) -> SweepSpec {
         max_time: sweep.max_time.as_ref().map(|p| p.0),
         max_cost: sweep.max_cost.as_ref().map(|p| p.0),
     }
+}
+
+/// The inputs that words use which are filled in late. Others are no part of the run.
+fn late_inputs<'t>(inputs: &Value, late: impl Iterator<Item = &'t Template>) -> Option<Value> {
+    let used: FxHashSet<&str> = late.flat_map(Template::inputs).map(|n| &**n).collect();
+    let of = |map: &serde_json::Map<String, Value>| -> serde_json::Map<String, Value> {
+        map.iter().filter(|(k, _)| used.contains("") || used.contains(k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    inputs.as_object().map(of).filter(|m| !m.is_empty()).map(Value::Object)
 }
 
 /// Names of all params of all points, in the order of first appearance.

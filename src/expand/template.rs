@@ -66,6 +66,8 @@ pub struct Expr {
     /// Place of the braces in the source text.
     range: (usize, usize),
     per_run: bool,
+    /// Inputs that it uses; an empty name stands for all of them.
+    inputs: Box<[Arc<str>]>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,14 +98,17 @@ pub fn expressions(text: &str) -> Result<Vec<Stretch<'_>>, (usize, &'static str)
     }
     let (bytes, mut found, mut at) = (text.as_bytes(), Vec::new(), 0);
     while let Some(start) = text[at..].find("{{").map(|i| i + at) {
-        let (mut i, mut quote) = (start + 2, None);
+        // A closing brace belongs to a mapping of the expression as long as one is open; what follows `}}` is text.
+        let (mut i, mut quote, mut open) = (start + 2, None, 0_usize);
         let end = loop {
             match (bytes.get(i), quote) {
                 (None, _) => return Err((start, "`{{` is never closed by `}}`")),
                 (Some(b'\\'), Some(_)) => i += 1,
                 (Some(c), Some(q)) if *c == q => quote = None,
                 (Some(c @ (b'"' | b'\'')), None) => quote = Some(*c),
-                (Some(b'}'), None) if bytes.get(i + 1) == Some(&b'}') && bytes.get(i + 2) != Some(&b'}') => break i,
+                (Some(b'{'), None) => open += 1,
+                (Some(b'}'), None) if open > 0 => open -= 1,
+                (Some(b'}'), None) if bytes.get(i + 1) == Some(&b'}') => break i,
                 _ => {}
             }
             i += 1;
@@ -155,6 +160,14 @@ impl Template {
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// Inputs that it uses; an empty name stands for all of them.
+    pub fn inputs(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.parts.iter().flat_map(|p| match p {
+            Part::Text(_) => &[][..],
+            Part::Expr(expr) => &expr.inputs,
+        })
     }
 
     /// True when it gives another value for other params.
@@ -253,6 +266,8 @@ impl Expr {
             }
         }
         let per_run = used.iter().any(|n| n == "params" || n.starts_with("params."));
+        let inputs = used.iter().filter_map(|n| n.strip_prefix("inputs")).map(|n| n.trim_start_matches('.'));
+        let inputs = inputs.map(|n| Arc::from(n.split('.').next().unwrap_or_default())).collect();
         let simple = |root: &str| text.strip_prefix(root).filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
         let quick = match (simple("params."), simple("inputs.")) {
             (Some(name), _) => names.params.iter().position(|p| &**p == name).map(Quick::Param),
@@ -260,7 +275,7 @@ impl Expr {
             _ => None,
         };
         let quick = quick.unwrap_or_else(|| Quick::Full(Arc::new(compiled)));
-        sound.then(|| (Self { text: text.into(), quick, range, per_run }, late))
+        sound.then(|| (Self { text: text.into(), quick, range, per_run, inputs }, late))
     }
 
     /// Byte range of the braces in the template's text.
@@ -369,6 +384,8 @@ mod tests {
         assert_eq!(render("{{ params.s }}"), Ok(json!("{{ inputs.n }}")));
         assert_eq!(render("x {{ '}}' }} y"), Ok(json!("x }} y")));
         assert_eq!(render("{{ {'a': params.lr} | tojson }}"), Ok(json!("{\"a\": 0.00001}")));
+        assert_eq!(render("{{ {'a': {'b': 1}}}}"), Ok(json!({"a": {"b": 1}})));
+        assert_eq!(render("awk {x = {{ inputs.n }}}"), Ok(json!("awk {x = 3}")));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod hours;
 pub mod pieces;
+pub mod refused;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

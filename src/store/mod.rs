@@ -128,6 +128,12 @@ impl Store {
         if create {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
+        // An empty file is a new database to SQLite. Where there are backups it once held a state.
+        if std::fs::metadata(path).is_ok_and(|m| m.len() == 0)
+            && let Some(backup) = path.parent().and_then(backup::newest)
+        {
+            return Err(StoreError::Corrupt { path: path.to_owned(), detail: "the file is empty".to_owned(), backup: Some(backup) });
+        }
         let db = Connection::open_with_flags(path, flags).map_err(io)?;
         db.busy_timeout(std::time::Duration::from_secs(10)).map_err(io)?;
         let version: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(io)?;

@@ -52,6 +52,21 @@ fn a_second_writer_is_told_who_holds_the_lock_and_an_old_one_is_fenced() -> Resu
 }
 
 #[test]
+fn an_emptied_state_is_no_new_one() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    // A crash before the first table leaves an empty file: there was no state yet.
+    std::fs::File::create(folder.path().join(FILE))?;
+    Store::open(folder.path())?.backup(Timestamp(1))?;
+    std::fs::File::create(folder.path().join(FILE))?;
+    for opened in [Store::open(folder.path()).map(Some), Store::open_existing(folder.path())] {
+        let error = opened.err().ok_or("taken for a new state")?;
+        assert!(error.to_string().ends_with("is damaged: the file is empty"), "{error}");
+        assert!(error.hint().contains("backup/state-000000000000001.db"), "{}", error.hint());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_dead_holder_is_overtaken_at_once() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let mut store = Store::open(folder.path())?;
