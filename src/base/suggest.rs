@@ -18,6 +18,7 @@ pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) ->
     }
     let mut all: Vec<&str> = known.into_iter().collect();
     all.sort_unstable();
+    all.dedup();
     let more = all.len().saturating_sub(12);
     all.truncate(12);
     match (all.is_empty(), more) {
@@ -36,6 +37,6 @@ mod tests {
         assert_eq!(nearest("memroy", ["memory", "cpu"]), Some("memory"));
         assert_eq!(nearest("gpus", ["memory", "gpu"]), Some("gpu"));
         assert_eq!(nearest("zebra", ["memory", "cpu"]), None);
-        assert_eq!(hint("zebra", ["memory", "cpu"]).as_deref(), Some("known here: cpu, memory"));
+        assert_eq!(hint("zebra", ["memory", "cpu", "memory"]).as_deref(), Some("known here: cpu, memory"));
     }
 }

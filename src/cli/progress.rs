@@ -201,7 +201,9 @@ pub fn failure(record: &RunRecord) -> String {
     let Some(outcome) = record.attempts.last().and_then(|a| a.outcome.as_ref()) else { return "failed".to_owned() };
     let cause = cause_text(outcome.cause);
     let code = outcome.exit_code.filter(|c| *c != 0).map(|c| format!(" (exit code {c})")).unwrap_or_default();
-    let detail = if outcome.detail.is_empty() { String::new() } else { format!(": {}", escape(&outcome.detail)) };
+    // That a program ended with its exit code says nothing new.
+    let said = outcome.detail.is_empty() || outcome.exit_code.is_some_and(|c| outcome.detail == format!("exit status {c}"));
+    let detail = if said { String::new() } else { format!(": {}", escape(&outcome.detail)) };
     format!("{cause}{code}{detail}")
 }
 
