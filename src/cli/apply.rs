@@ -104,7 +104,13 @@ fn locked(ground: &Ground<'_>, args: &args::Apply, make: impl Fn(&State, &Store,
     let unlocked = store.unlock(&lock);
     let exit = result?;
     unlocked?;
+    after(ground.root, &store)?;
     if exit == Exit::Done && args.detach { detach(ground, args) } else { Ok(exit) }
+}
+
+/// What was submitted while we were ending is somebody's to run.
+pub fn after(root: &Path, store: &Store) -> Result<(), Failure> {
+    if store.requests()?.is_empty() { Ok(()) } else { super::desk::engine::ensure(root, store) }
 }
 
 fn under_lock(
@@ -285,7 +291,7 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
             output::say(&format!("{job} was paused by {by}: `oppen sweep resume {job}` lets it go on"));
         }
         if state.sweeps.values().all(|s| s.paused.is_none()) {
-            output::say("what is pending waits for money: raise the limit of its budget and apply again; see `oppen queue`");
+            output::say("what is pending waits for money or for `oppen queue resume`; see `oppen queue`");
         }
     }
     let mut parts = vec![format!("{good} succeeded")];

@@ -46,7 +46,9 @@ pub enum Command {
     /// Show runs, their metrics and where they stand
     Status(Status),
     /// Show the line of waiting runs and why each of them waits
-    Queue(Listing),
+    Queue(super::queue::Queue),
+    /// Put a template with values into the queue, without editing a file
+    Submit(super::submit::Submit),
     /// Print the output of a run
     Logs(Logs),
     /// Tell everything about one run: what it is, why it waits, how it went

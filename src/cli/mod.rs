@@ -4,6 +4,7 @@ pub mod args;
 mod apply;
 mod backends;
 pub mod cost;
+mod desk;
 mod exit;
 mod house;
 mod install;
@@ -13,11 +14,13 @@ mod plan_schema;
 mod plan_text;
 mod problems;
 mod progress;
+pub mod queue;
 mod runs;
 mod session;
 mod signals;
 mod sim;
 mod status;
+pub mod submit;
 mod sweep;
 mod validate;
 mod watch;
@@ -89,7 +92,8 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Plan(args) => plan::run(&here, args),
         Command::Apply(args) => apply::run(&here, args),
         Command::Status(args) => status::status(&here, args),
-        Command::Queue(args) => status::queue(&here, args),
+        Command::Queue(args) => queue::run(&here, args),
+        Command::Submit(args) => submit::run(&here, args),
         Command::History(args) => status::history(&here, args),
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),

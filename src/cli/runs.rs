@@ -190,6 +190,7 @@ pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
             let input = if retry { Input::Retry { addresses, by } } else { Input::Cancel { addresses, by } };
             let result = drive(&place, &mut store, &lock, vec![input], retry, output::is_json(&args.output.output));
             store.unlock(&lock)?;
+            super::apply::after(&place.loaded.root, &store)?;
             result
         }
     }

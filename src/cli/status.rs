@@ -36,7 +36,8 @@ pub fn matching<'s>(state: &'s State, select: &[String]) -> Result<Vec<&'s RunRe
 pub fn status(here: &Path, args: &args::Status) -> Outcome {
     let place = Place::find(here, None)?;
     let store = place.store()?;
-    let state = store.load()?;
+    let mut state = store.load()?;
+    store.foresee(&mut state)?;
     let runs = matching(&state, &args.select)?;
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead());
     let now = now();
@@ -167,47 +168,6 @@ fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
         let text = format!("best {}: {} with {}", best.spec.address, metrics(best, 1).unwrap_or_default(), params.join(" "));
         let _ = writeln!(out, "  {}", fit(&escape(&text), width().saturating_sub(2)));
     }
-}
-
-/// `queue`
-pub fn queue(here: &Path, args: &args::Listing) -> Outcome {
-    let place = Place::find(here, None)?;
-    let store = place.store()?;
-    let engine = place.engine(&store, store.load()?)?;
-    let mut waiting: Vec<&RunRecord> = engine.line();
-    let in_line: Vec<_> = waiting.iter().map(|r| r.spec.address.clone()).collect();
-    let mut others: Vec<&RunRecord> =
-        engine.state().runs.values().filter(|r| r.status == RunStatus::Pending && !in_line.contains(&r.spec.address)).collect();
-    others.sort_by_key(|r| (std::cmp::Reverse(r.spec.job.priority.weight), r.seq));
-    waiting.extend(others);
-    let live = engine.state().runs.values().filter(|r| r.status.is_live()).count();
-    let why = |r: &RunRecord| engine.why(&r.spec.address).map(|w| w.to_string()).unwrap_or_default();
-    output::write(&args.output.output, |form| match form {
-        Form::Json => {
-            let list: Vec<Value> = waiting
-                .iter()
-                .enumerate()
-                .map(|(i, r)| json!({"place": i + 1, "address": r.spec.address, "priority": r.spec.job.priority.class, "waits": why(r)}))
-                .collect();
-            output::json(&json!({"format_version": 1, "running": live, "max_concurrent": place.limits.max_concurrent, "waiting": list}))
-        }
-        Form::Text => {
-            let mut out = String::new();
-            for (i, run) in waiting.iter().enumerate().take(200) {
-                let _ = writeln!(
-                    out,
-                    "{:>4}  {} {} {}",
-                    i + 1,
-                    pad(&fit(&escape(run.spec.address.as_str()), 30), 30),
-                    pad(&run.spec.job.priority.class, 10),
-                    fit(&why(run), width().saturating_sub(48))
-                );
-            }
-            let _ = writeln!(out, "{live} running (at most {}), {} waiting.", place.limits.max_concurrent, waiting.len());
-            out
-        }
-    })?;
-    Ok(Exit::Done)
 }
 
 /// `history`

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::plan::{Action, Basis, FORMAT_VERSION, Plan, Planned, plan_id};
 use super::{Request, base_digest, state_digest};
-use crate::base::{Millis, Money, Timestamp};
+use crate::base::{Address, Millis, Money, Timestamp};
 use crate::check::{self, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
@@ -163,8 +163,14 @@ fn sums(request: &Request<'_>, actions: &[Planned]) -> Vec<Sums> {
             }
         }
     };
-    for record in request.state.runs.values().filter(|r| r.live_attempt().is_some()) {
-        let (_, running) = spent(record, request.rates, request.now);
+    // What waits already will be paid before what the plan adds.
+    let planned: FxHashSet<&Address> = actions.iter().filter(|a| a.action != Action::Update).map(|a| &a.address).collect();
+    for record in request.state.runs.values().filter(|r| !r.status.is_terminal()) {
+        let running = match record.live_attempt() {
+            Some(_) => spent(record, request.rates, request.now).1,
+            None if planned.contains(&record.spec.address) => continue,
+            None => request.rates.estimate(&record.spec.job, request.now).cost.map(|c| c.expected).unwrap_or_default(),
+        };
         add(&Payer::of(&record.spec.job, &record.by), Sums { running, ..Sums::default() });
     }
     let mut last: Option<(&Arc<JobSpec>, Sums)> = None;

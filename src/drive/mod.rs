@@ -123,7 +123,8 @@ impl Drive<'_> {
             interrupts: 0,
             wake: None,
             renewed: Instant::now(),
-            polled: Instant::now(),
+            // What was asked before we came is answered at once.
+            polled: Instant::now().checked_sub(POLL).unwrap_or_else(Instant::now),
             unreachable: None,
             leave: false,
             answered: Vec::new(),
@@ -214,12 +215,7 @@ impl Drive<'_> {
         let mut inputs = Vec::new();
         for (id, request) in found {
             turn.answered.push(id);
-            inputs.extend(request.map(|r| match r {
-                Request::Cancel { addresses, by } => Input::Cancel { addresses, by },
-                Request::Retry { addresses, by } => Input::Retry { addresses, by },
-                Request::Pause { jobs, by } => Input::Pause { jobs, by },
-                Request::Resume { jobs, by } => Input::Resume { jobs, by },
-            }));
+            inputs.extend(request.map(Request::inputs).unwrap_or_default());
         }
         Ok(inputs)
     }

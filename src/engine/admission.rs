@@ -172,7 +172,7 @@ impl Engine {
 
     /// Launches what the pool admits. One attempt a run, its intent first.
     pub(super) fn admit(&mut self, now: Timestamp) {
-        if !self.launching || !self.reachable {
+        if !self.launching || !self.reachable || self.state.paused.is_some() {
             return;
         }
         loop {

@@ -16,14 +16,16 @@ mod sweep;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::diff::{Action, Plan};
 use crate::queue::{Demand, Gate, Limits, Pool, Treasury, WaitReason};
-use crate::record::{Event, Payer, RunRecord, RunStatus, State};
+use crate::record::{Event, Pause, Payer, RunRecord, RunStatus, State};
 use index::Index;
 
 pub use money::reserved;
-pub use port::{Command, Input, Launch, Observation, Order, Step};
+pub use port::{Command, Input, Launch, Observation, Order, Step, Submission};
 
 /// Silence after which an attempt is asked after again.
 pub const RECHECK: Millis = Millis::from_secs(30);
@@ -104,6 +106,11 @@ impl Engine {
             Input::Forget { addresses, by } => addresses.iter().for_each(|a| self.forget(a, &by, now)),
             Input::Pause { jobs, by } => jobs.iter().for_each(|job| self.pause(job, &by, now)),
             Input::Resume { jobs, by } => jobs.iter().for_each(|job| self.unpause(job, &by, now)),
+            Input::Budgets(rules) => self.gate.treasury_mut().hold_to(&rules, now),
+            Input::Submit(submission) => self.submit(*submission, now),
+            Input::CancelWaiting { addresses, by } => self.cancel_waiting(&addresses, &by, now),
+            Input::Prioritize { addresses, priority, by } => addresses.iter().for_each(|a| self.prioritize(a, &priority, &by, now)),
+            Input::PauseQueue { paused, by } => self.pause_queue(paused, by, now),
             Input::Launching(on) => self.launching = on,
             Input::Tick => {}
         }
@@ -123,10 +130,11 @@ impl Engine {
         self.index.open == 0
     }
 
-    /// True when all that is left waits for a budget that never begins anew by itself, or for a person who paused it.
+    /// True when all that is left waits for a person who paused it, or for a budget that never begins anew by itself.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        self.index.open > 0 && self.index.live == 0 && (self.gate.is_holding() || self.is_paused()) && self.next_time().is_none()
+        let held = (self.gate.is_holding() || self.is_paused()) && self.next_time().is_none();
+        self.index.open > 0 && self.index.live == 0 && (held || self.state.paused.is_some())
     }
 
     /// The next moment that counts by itself.
@@ -149,12 +157,26 @@ impl Engine {
     /// Why a pending run waits.
     #[must_use]
     pub fn why(&self, address: &Address) -> Option<Wait> {
+        self.whys([address]).pop().flatten()
+    }
+
+    /// Why each of these runs waits; none for those that do not. The pool is asked once for all of them.
+    #[must_use]
+    pub fn whys<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) -> Vec<Option<Wait>> {
+        let reasons = self.gate.reasons();
+        addresses.into_iter().map(|a| self.reason(a, &reasons)).collect()
+    }
+
+    fn reason(&self, address: &Address, reasons: &FxHashMap<Demand, WaitReason>) -> Option<Wait> {
         let record = self.state.runs.get(address).filter(|r| r.status == RunStatus::Pending)?;
         if let Some(need) = record.spec.job.needs.iter().find(|n| !self.index.is_complete(n)) {
             return Some(Wait::Needs(Arc::clone(need)));
         }
         if let Some(by) = self.paused(&record.spec.job.job) {
             return Some(Wait::Paused(Arc::clone(by)));
+        }
+        if let Some(pause) = &self.state.paused {
+            return Some(Wait::QueuePaused(pause.clone()));
         }
         if let Some(time) = record.not_before {
             return Some(Wait::Backoff(time));
@@ -163,9 +185,8 @@ impl Engine {
             let account = self.gate.treasury().accounts().get(account)?;
             return Some(Wait::Budget(Arc::clone(&account.rule.name), account.next));
         }
-        let demand = Demand::of(&record.spec.job);
-        if let Some(reason) = self.gate.reasons().remove(&demand) {
-            return Some(Wait::Pool(reason));
+        if let Some(reason) = reasons.get(&Demand::of(&record.spec.job)) {
+            return Some(Wait::Pool(reason.clone()));
         }
         let treasury = self.gate.treasury();
         let short = treasury.quote(&record.spec.job, payer(record), money::already(record), record.planned_at).err();
@@ -211,6 +232,8 @@ pub enum Wait {
     Backoff(Timestamp),
     /// A budget, until it begins anew.
     Budget(Arc<str>, Option<Timestamp>),
+    /// Somebody paused the queue.
+    QueuePaused(Pause),
     /// The pool.
     Pool(WaitReason),
     /// Nothing: it starts as soon as an engine runs.
@@ -225,6 +248,7 @@ impl std::fmt::Display for Wait {
             Self::Backoff(time) => write!(f, "tries again at {time}"),
             Self::Budget(name, Some(next)) => write!(f, "budget of {name} is used up until {next}"),
             Self::Budget(name, None) => write!(f, "budget of {name} is used up"),
+            Self::QueuePaused(pause) => write!(f, "the queue is paused by {}", pause.by),
             Self::Pool(reason) => write!(f, "{reason}"),
             Self::Launch => write!(f, "starts with the next apply"),
         }

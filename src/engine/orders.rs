@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::index::Place;
-use super::port::{Command, Order};
+use super::port::{Command, Order, Submission};
 use super::{Engine, attempt_id};
 use crate::base::{Address, Timestamp};
 use crate::queue::Demand;
-use crate::record::{Cause, Event, RunSpec, RunStatus};
+use crate::record::{Cause, Event, Priority, RunRecord, RunSpec, RunStatus};
 
 impl Engine {
     pub(super) fn apply(&mut self, plan_id: String, by: String, orders: Vec<Order>, now: Timestamp) {
@@ -32,6 +32,38 @@ impl Engine {
         }
     }
 
+    /// Runs that come beside all others. One whose address is taken already is left alone: submissions never end anything.
+    pub(super) fn submit(&mut self, submission: Submission, now: Timestamp) {
+        let Submission { id, by, jobs, runs, .. } = submission;
+        self.emit(Event::Submitted { id, by, jobs }, now);
+        for spec in runs.iter().filter(|s| !self.state.runs.contains_key(&s.address)).cloned().collect::<Vec<_>>() {
+            self.plan(&spec, now);
+        }
+    }
+
+    /// Ends what has not started; what runs, or may, goes on.
+    pub(super) fn cancel_waiting(&mut self, addresses: &[Address], by: &str, now: Timestamp) {
+        for address in addresses {
+            if self.state.runs.get(address).is_some_and(|r| r.status == RunStatus::Pending) {
+                self.cancel(address, by, now);
+            }
+        }
+    }
+
+    /// Another place in the line for a run that waits. Its price follows its class, so one that runs keeps both.
+    pub(super) fn prioritize(&mut self, address: &Address, priority: &Priority, by: &str, now: Timestamp) {
+        let waits = |r: &RunRecord| r.status == RunStatus::Pending && r.spec.job.priority != *priority;
+        let Some(spec) = self.state.runs.get(address).filter(|r| waits(r)).map(|r| Arc::clone(&r.spec)) else { return };
+        let event = Event::Prioritized { address: address.clone(), priority: priority.clone(), by: by.to_owned() };
+        self.change(&Arc::new(spec.with_priority(priority)), event, now);
+    }
+
+    pub(super) fn pause_queue(&mut self, paused: bool, by: String, now: Timestamp) {
+        if self.state.paused.is_some() != paused {
+            self.emit(if paused { Event::QueuePaused { by } } else { Event::QueueResumed { by } }, now);
+        }
+    }
+
     fn run(&mut self, spec: Arc<RunSpec>, by: &str, now: Timestamp) {
         if self.state.runs.get(&spec.address).is_some_and(|r| r.status.is_live()) {
             let address = spec.address.clone();
@@ -50,9 +82,14 @@ impl Engine {
     }
 
     fn update(&mut self, spec: &Arc<RunSpec>, now: Timestamp) {
+        self.change(spec, Event::Updated { spec: Arc::clone(spec) }, now);
+    }
+
+    /// Notes other settings of a run; in the line it stands by them.
+    fn change(&mut self, spec: &Arc<RunSpec>, event: Event, now: Timestamp) {
         let Some(id) = self.index.id(&spec.address) else { return };
         let place = self.index.entry(id).map(|e| (e.place, Arc::clone(&e.demand), e.seq));
-        self.emit(Event::Updated { spec: Arc::clone(spec) }, now);
+        self.emit(event, now);
         self.index.job(&spec.job.job).know(&spec.job);
         let demand = Arc::new(Demand::of(&spec.job));
         match place {

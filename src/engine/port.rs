@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Address, AttemptId, Millis, Timestamp};
-use crate::record::event::{Anomaly, Event, MetricPoint, Outcome};
-use crate::record::run::RunSpec;
+use crate::expand::Rule;
+use crate::record::event::{Anomaly, Event, MetricPoint, Outcome, SubmittedJob};
+use crate::record::run::{Priority, RunSpec};
 use crate::record::state::{Finished, OutputRecord};
 
 /// One thing that happened outside.
@@ -35,6 +38,33 @@ pub enum Input {
         /// Who asks.
         by: String,
     },
+    /// Budgets of workflows that hold from here on, new or with another limit.
+    Budgets(Vec<Rule>),
+    /// Templates with values that somebody submitted: their runs are wanted, beside all others.
+    Submit(Box<Submission>),
+    /// A person asks to end runs that have not started. Live ones go on.
+    CancelWaiting {
+        /// The runs.
+        addresses: Vec<Address>,
+        /// Who asks.
+        by: String,
+    },
+    /// A person gives waiting runs another priority. Live ones keep theirs.
+    Prioritize {
+        /// The runs.
+        addresses: Vec<Address>,
+        /// The new class.
+        priority: Priority,
+        /// Who asks.
+        by: String,
+    },
+    /// A person pauses the queue, or lets it go on. Durable, unlike [`Input::Launching`].
+    PauseQueue {
+        /// Whether to pause.
+        paused: bool,
+        /// Who asks.
+        by: String,
+    },
     /// Takes runs out of the state; live ones are cancelled first and leave when they ended.
     Forget {
         /// The runs.
@@ -62,8 +92,25 @@ pub enum Input {
     Tick,
 }
 
+/// What somebody submitted, all values filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Its name.
+    pub id: String,
+    /// Who submits, and pays.
+    pub by: String,
+    /// Templates and values.
+    pub jobs: Vec<SubmittedJob>,
+    /// The runs, needs first.
+    pub runs: Vec<Arc<RunSpec>>,
+    /// Budgets that come with the templates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
 /// One action of a plan, as the engine obeys it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Create or rerun. A live older generation is stopped first; the new one waits for its end.
     Run(Arc<RunSpec>),

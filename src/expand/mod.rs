@@ -32,6 +32,7 @@ pub use budget::{OnExceed, Rule, Scope};
 pub use desired::{Desired, DesiredJob, DesiredWorkflow};
 pub use inputs::Given;
 pub use instance::Library;
+pub use settings::priorities;
 pub use spread::{Digester, Refused, Spread};
 
 /// One workflow that is to be planned.

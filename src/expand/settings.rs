@@ -261,7 +261,7 @@ impl EstimateSlots {
                         .maybe_hint(hint),
                 );
             }
-            found.map(|f| &f.estimate.0)
+            found.and_then(|f| f.estimate.as_ref())
         });
         fn part<'a, T>(
             own: Option<&'a EstimateDecl>,

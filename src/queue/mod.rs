@@ -3,12 +3,14 @@
 //! In: demands of ready runs and the pool's limits. Out: the order of admission, start times, and the reason each run waits.
 //! The engine, the plan and the forecast admit through [`Pool`] alone, so that what was shown is what happens.
 
+pub mod board;
 pub mod forecast;
 pub mod gate;
 pub mod limits;
 pub mod pool;
 pub mod treasury;
 
+pub use board::{Board, board};
 pub use forecast::{Forecast, Start, forecast};
 pub use gate::{Ask, Decision, Gate};
 pub use limits::{Demand, Limits, Quotas};

@@ -86,18 +86,33 @@ impl Treasury {
     #[must_use]
     pub fn new(rates: Rates, rules: &[Rule], slots: u32, now: Timestamp) -> Self {
         let mut treasury = Self { rates, slots: slots.max(1), ..Self::default() };
+        treasury.open(rules, now);
+        treasury
+    }
+
+    /// Takes rules on while attempts run: one that is known by scope and name gets its new limit, others are opened.
+    pub fn hold_to(&mut self, rules: &[Rule], now: Timestamp) {
         for rule in rules {
-            let index = treasury.accounts.len();
+            match self.accounts.iter_mut().find(|a| a.rule.scope == rule.scope && a.rule.name == rule.name) {
+                Some(account) => account.rule = rule.clone(),
+                None => self.open(std::slice::from_ref(rule), now),
+            }
+        }
+    }
+
+    /// Opens accounts for further rules towards which nothing was spent yet.
+    pub fn open(&mut self, rules: &[Rule], now: Timestamp) {
+        for rule in rules {
+            let index = self.accounts.len();
             if rule.scope == Scope::Run {
-                treasury.each_run.push(index);
+                self.each_run.push(index);
             } else {
-                treasury.by_scope.entry(rule.scope.clone()).or_default().push(index);
+                self.by_scope.entry(rule.scope.clone()).or_default().push(index);
             }
             let (start, next) = (rule.window.start(now), rule.window.next(now));
-            treasury.accounts.push(Account { rule: rule.clone(), spent: Money::ZERO, reserved: Money::ZERO, start, next });
+            self.accounts.push(Account { rule: rule.clone(), spent: Money::ZERO, reserved: Money::ZERO, start, next });
         }
-        treasury.first_turn = treasury.accounts.iter().filter_map(|a| a.next).min();
-        treasury
+        self.first_turn = self.accounts.iter().filter_map(|a| a.next).min();
     }
 
     /// The prices.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Bill, Payer, Reservation};
-use super::run::RunSpec;
+use super::run::{Priority, RunSpec};
 use super::state::{Finished, OutputRecord};
 use crate::base::{Address, AttemptId, Money, Timestamp, Value};
 
@@ -18,6 +18,34 @@ pub enum Event {
         /// The plan.
         plan_id: String,
         /// Who applied it (`user@host`).
+        by: String,
+    },
+    /// Somebody submitted templates with values, without a file: their runs follow.
+    Submitted {
+        /// Of the submission.
+        id: String,
+        /// Who submitted (`user@host`).
+        by: String,
+        /// A workflow for each, with its template and its values.
+        jobs: Vec<SubmittedJob>,
+    },
+    /// Nothing is launched from here on.
+    QueuePaused {
+        /// Who asked.
+        by: String,
+    },
+    /// Runs are launched again.
+    QueueResumed {
+        /// Who asked.
+        by: String,
+    },
+    /// A waiting run gets another place in the line.
+    Prioritized {
+        /// The run.
+        address: Address,
+        /// Its new class.
+        priority: Priority,
+        /// Who asked.
         by: String,
     },
     /// The run is wanted, as a new generation (create, rerun).
@@ -231,11 +259,15 @@ impl Event {
             | Self::SweepBegan { .. }
             | Self::SweepEnded { .. }
             | Self::SweepPaused { .. }
-            | Self::SweepResumed { .. } => None,
+            | Self::SweepResumed { .. }
+            | Self::Submitted { .. }
+            | Self::QueuePaused { .. }
+            | Self::QueueResumed { .. } => None,
             Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(&spec.address),
             Self::Withdrawn { address }
             | Self::Forgotten { address }
             | Self::CancelRequested { address, .. }
+            | Self::Prioritized { address, .. }
             | Self::RetryScheduled { address, .. }
             | Self::Succeeded { address }
             | Self::Failed { address, .. }
@@ -273,6 +305,21 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// One template with its values, as submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmittedJob {
+    /// The workflow that it became: the first part of its runs' addresses.
+    pub workflow: Arc<str>,
+    /// File of the template, relative to the project's root.
+    pub template: Arc<str>,
+    /// Model type, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    /// Values of its inputs.
+    #[serde(default)]
+    pub with: serde_json::Map<String, Value>,
 }
 
 /// One reported value. Unknown values (NaN, infinite) are `None`.

@@ -9,8 +9,8 @@ pub mod run;
 pub mod state;
 pub mod sweep;
 
-pub use event::{Anomaly, Cause, Event, Outcome};
+pub use event::{Anomaly, Cause, Event, Outcome, SubmittedJob};
 pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec};
-pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, RunRecord, RunStatus, State};
+pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, Pause, RunRecord, RunStatus, State};
 pub use sweep::{Curve, SweepRecord, SweepSpec, Tally};

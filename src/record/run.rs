@@ -39,6 +39,13 @@ impl RunSpec {
         }
         Self { fingerprint: Digest(*hasher.finalize().as_bytes()), params: params.to_vec(), ..self.clone() }
     }
+
+    /// The same in another priority class.
+    #[must_use]
+    pub fn with_priority(&self, priority: &Priority) -> Self {
+        let job = JobSpec { priority: priority.clone(), ..(*self.job).clone() };
+        Self { job: Arc::new(job), ..self.clone() }
+    }
 }
 
 /// What runs of one job share.

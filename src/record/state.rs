@@ -24,6 +24,17 @@ pub struct State {
     pub sweeps: BTreeMap<Arc<str>, SweepRecord>,
     /// Who applied the last plan: pays for the runs planned by it.
     pub applied_by: Arc<str>,
+    /// Nothing is launched, since somebody said so.
+    pub paused: Option<Pause>,
+}
+
+/// Who paused the queue, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// One run's life.
@@ -267,6 +278,12 @@ impl State {
     pub fn apply(&mut self, event: &Event, now: Timestamp) {
         match event {
             Event::PlanApplied { by, .. } => self.applied_by = by.as_str().into(),
+            Event::Submitted { by, .. } => self.applied_by = by.as_str().into(),
+            Event::QueuePaused { by } => self.paused = Some(Pause { by: by.clone(), since: now }),
+            Event::QueueResumed { .. } => self.paused = None,
+            Event::Prioritized { address, priority, .. } => {
+                self.with(address, |run| run.spec = Arc::new(run.spec.with_priority(priority)));
+            }
             Event::Threshold { .. } => {}
             Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| run.correct(attempt, *amount)),
             Event::Planned { spec } => self.plan(spec, now),

@@ -10,7 +10,10 @@ use super::wire::{StoredSpec, event_text};
 use super::{Store, StoreError, ledger};
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::diff::History;
-use crate::record::{Entry, Event, Finished, JobSpec, RunRecord, RunStatus, State};
+use crate::record::{Entry, Event, Finished, JobSpec, Pause, RunRecord, RunStatus, State};
+
+/// Settings that runs share, by their number in the store.
+type Jobs = FxHashMap<i64, Arc<JobSpec>>;
 
 /// One line of history.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +52,10 @@ impl Store {
                 let body = event_text(event, job).map_err(|e| StoreError::Io(e.to_string()))?;
                 insert.execute(params![now.0, epoch, event.address().map(Address::as_str), body]).map_err(io)?;
                 touched.extend(event.address());
+                if matches!(event, Event::QueuePaused { .. } | Event::QueueResumed { .. }) {
+                    let body = serde_json::to_string(&state.paused).map_err(|e| StoreError::Io(e.to_string()))?;
+                    tx.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?1)", [body]).map_err(io)?;
+                }
                 if let Some(entry) = Entry::of(event, now) {
                     ledger::write(&tx, &entry).map_err(io)?;
                 }
@@ -72,29 +79,117 @@ impl Store {
     /// When it cannot be read.
     pub fn load(&self) -> Result<State, StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
-        let wrong = |e: serde_json::Error| StoreError::Corrupt {
-            path: self.path.clone(),
-            detail: e.to_string(),
-            backup: super::backup::newest(self.folder()),
-        };
-        let mut jobs: FxHashMap<i64, Arc<JobSpec>> = FxHashMap::default();
+        let mut state = State { paused: self.paused()?, ..State::default() };
+        let mut jobs = Jobs::default();
+        self.read_jobs(&mut jobs)?;
+        self.read_runs(&mut state, &mut jobs, "SELECT address, fingerprint, job, spec, body FROM runs", [])?;
+        let mut query =
+            self.db.prepare("SELECT address, generation FROM forgotten WHERE address NOT IN (SELECT address FROM runs)").map_err(io)?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get(1)?))).map_err(io)?;
+        for row in rows {
+            let (address, generation) = row.map_err(io)?;
+            state.forgotten.insert(Address::parse(&address).map_err(StoreError::Io)?, generation);
+        }
+        self.read_sweeps(&mut state)?;
+        Ok(state)
+    }
+
+    /// The part of the state that decides what happens next: runs that are not over, and all runs of the jobs that these need.
+    /// Its size does not grow with what is over. Good for looking, not for writing: what is over is missing from it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load_open(&self) -> Result<State, StoreError> {
+        let mut state = State { paused: self.paused()?, ..State::default() };
+        let mut jobs = Jobs::default();
+        let open = "SELECT address, fingerprint, job, spec, body FROM runs INDEXED BY runs_open \
+            WHERE body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping')";
+        self.read_runs(&mut state, &mut jobs, open, [])?;
+        let needed: FxHashSet<Arc<str>> = state.runs.values().flat_map(|r| r.spec.job.needs.iter().cloned()).collect();
+        for job in needed {
+            self.read_job(&mut state, &mut jobs, &job)?;
+        }
+        self.read_sweeps(&mut state)?;
+        Ok(state)
+    }
+
+    /// The runs of a job, or the one at an address.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn load_job(&self, job: &str) -> Result<State, StoreError> {
+        let mut state = State::default();
+        self.read_job(&mut state, &mut Jobs::default(), job)?;
+        Ok(state)
+    }
+
+    /// All runs of a workflow.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn load_workflow(&self, workflow: &str) -> Result<State, StoreError> {
+        let mut state = State::default();
+        // `/` is followed by `0`: all that begins with the name and a slash lies between them.
+        let sql = "SELECT address, fingerprint, job, spec, body FROM runs WHERE address >= ?1 || '/' AND address < ?1 || '0'";
+        self.read_runs(&mut state, &mut Jobs::default(), sql, [workflow])?;
+        Ok(state)
+    }
+
+    fn read_sweeps(&self, state: &mut State) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let mut query = self.db.prepare_cached("SELECT job, body FROM sweeps").map_err(io)?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))).map_err(io)?;
+        for row in rows {
+            let (job, body) = row.map_err(io)?;
+            state.sweeps.insert(job.into(), serde_json::from_str(&body).map_err(|e| self.wrong(&e))?);
+        }
+        Ok(())
+    }
+
+    fn read_job(&self, state: &mut State, jobs: &mut Jobs, job: &str) -> Result<(), StoreError> {
+        // `[` is followed by `\`.
+        let sql = "SELECT address, fingerprint, job, spec, body FROM runs \
+            WHERE address = ?1 OR (address >= ?1 || '[' AND address < ?1 || '\\')";
+        self.read_runs(state, jobs, sql, [job])
+    }
+
+    fn paused(&self) -> Result<Option<Pause>, StoreError> {
+        let mut query = self.db.prepare_cached("SELECT value FROM meta WHERE key = 'paused'").map_err(|e| self.io(&e))?;
+        let text: Option<String> = query.query_row([], |r| r.get(0)).optional().map_err(|e| self.io(&e))?;
+        Ok(text.and_then(|t| serde_json::from_str(&t).ok()).flatten())
+    }
+
+    /// The settings of all jobs at once, for whoever reads all runs.
+    fn read_jobs(&self, jobs: &mut Jobs) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
         let mut query = self.db.prepare("SELECT id, body FROM jobs WHERE id IN (SELECT job FROM runs)").map_err(io)?;
         let mut rows = query.query([]).map_err(io)?;
         while let Some(row) = rows.next().map_err(io)? {
             let body = row.get_ref(1).and_then(|v| v.as_str().map_err(Into::into)).map_err(io)?;
-            jobs.insert(row.get(0).map_err(io)?, Arc::new(serde_json::from_str(body).map_err(wrong)?));
+            jobs.insert(row.get(0).map_err(io)?, Arc::new(serde_json::from_str(body).map_err(|e| self.wrong(&e))?));
         }
-        let mut state = State::default();
-        let mut query = self.db.prepare("SELECT address, fingerprint, job, spec, body FROM runs").map_err(io)?;
-        let mut rows = query.query([]).map_err(io)?;
+        Ok(())
+    }
+
+    fn read_runs(&self, state: &mut State, jobs: &mut Jobs, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let mut query = self.db.prepare_cached(sql).map_err(io)?;
+        let mut settings = self.db.prepare_cached("SELECT body FROM jobs WHERE id = ?1").map_err(io)?;
+        let mut rows = query.query(params).map_err(io)?;
         let (mut runs, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next().map_err(io)? {
             let address: String = row.get(0).map_err(io)?;
             let fingerprint = Digest(row.get(1).map_err(io)?);
-            let job = jobs.get(&row.get(2).map_err(io)?).cloned().unwrap_or_default();
+            let id: i64 = row.get(2).map_err(io)?;
+            if let std::collections::hash_map::Entry::Vacant(entry) = jobs.entry(id) {
+                let body: Option<String> = settings.query_row([id], |r| r.get(0)).optional().map_err(io)?;
+                let job = body.map(|b| serde_json::from_str(&b)).transpose().map_err(|e| self.wrong(&e))?;
+                entry.insert(Arc::new(job.unwrap_or_default()));
+            }
+            let job = jobs.get(&id).cloned().unwrap_or_default();
             let text = |i| row.get_ref(i).and_then(|v| v.as_str().map_err(Into::into)).map_err(io);
-            let spec: StoredSpec<'_> = serde_json::from_str(text(3)?).map_err(wrong)?;
-            let mut record: RunRecord = serde_json::from_str(text(4)?).map_err(wrong)?;
+            let spec: StoredSpec<'_> = serde_json::from_str(text(3)?).map_err(|e| self.wrong(&e))?;
+            let mut record: RunRecord = serde_json::from_str(text(4)?).map_err(|e| self.wrong(&e))?;
             let address = Address::parse(&address).map_err(StoreError::Io)?;
             record.spec = Arc::new(spec.full(address.clone(), fingerprint, job));
             state.next_seq = state.next_seq.max(record.seq.saturating_add(1));
@@ -104,21 +199,17 @@ impl Store {
             }
             runs.push((address, record));
         }
-        state.runs = runs.into_iter().collect();
-        let mut query =
-            self.db.prepare("SELECT address, generation FROM forgotten WHERE address NOT IN (SELECT address FROM runs)").map_err(io)?;
-        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get(1)?))).map_err(io)?;
-        for row in rows {
-            let (address, generation) = row.map_err(io)?;
-            state.forgotten.insert(Address::parse(&address).map_err(StoreError::Io)?, generation);
+        // Sorted already where all are read at once: building the map is quicker than inserting one by one.
+        if state.runs.is_empty() {
+            state.runs = runs.into_iter().collect()
+        } else {
+            state.runs.extend(runs)
         }
-        let mut query = self.db.prepare("SELECT job, body FROM sweeps").map_err(io)?;
-        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))).map_err(io)?;
-        for row in rows {
-            let (job, body) = row.map_err(io)?;
-            state.sweeps.insert(job.into(), serde_json::from_str(&body).map_err(wrong)?);
-        }
-        Ok(state)
+        Ok(())
+    }
+
+    fn wrong(&self, error: &serde_json::Error) -> StoreError {
+        StoreError::Corrupt { path: self.path.clone(), detail: error.to_string(), backup: super::backup::newest(self.folder()) }
     }
 
     /// The last events, newest last; of one run when an address is given.

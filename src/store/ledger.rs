@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{Store, StoreError};
 use crate::base::{Address, AttemptId, Capacity, Digest, Millis, Money, Timestamp};
-use crate::expand::Rule;
+use crate::expand::{Rule, Scope};
 use crate::price::Rates;
 use crate::queue::Treasury;
 use crate::record::{Bill, Cause, Entry, EntryKind, Payer};
@@ -202,8 +202,43 @@ impl Store {
     /// # Errors
     /// When they cannot be written.
     pub fn keep_rules(&mut self, rules: &[Rule]) -> Result<(), StoreError> {
+        let mut all = rules.to_vec();
+        for rule in self.rules()? {
+            // Budgets of what was submitted beside the files live as long as its runs do.
+            let workflow = match &rule.scope {
+                Scope::Workflow(name) => Arc::clone(name),
+                Scope::Job(job) => job.split('/').next().unwrap_or_default().into(),
+                _ => continue,
+            };
+            if !all.iter().any(|r| r.scope == rule.scope) && self.has_open(&workflow)? {
+                all.push(rule);
+            }
+        }
+        self.write_rules(&all)
+    }
+
+    /// Notes further budgets, those of a submission.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add_rules(&mut self, rules: &[Rule]) -> Result<(), StoreError> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let mut all = self.rules()?;
+        all.extend(rules.iter().cloned());
+        self.write_rules(&all)
+    }
+
+    fn write_rules(&self, rules: &[Rule]) -> Result<(), StoreError> {
         let text = serde_json::to_string(rules).map_err(|e| StoreError::Io(e.to_string()))?;
         self.db.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?1)", [text]).map(|_| ()).map_err(|e| self.io(&e))
+    }
+
+    fn has_open(&self, workflow: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM runs INDEXED BY runs_open WHERE address >= ?1 || '/' AND address < ?1 || '0' \
+            AND body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping')";
+        self.db.prepare_cached(sql).and_then(|mut q| q.exists([workflow])).map_err(|e| self.io(&e))
     }
 
     /// Hands out every entry, oldest first, with its number and its link.

@@ -158,6 +158,27 @@ impl Store {
         self.db.execute("UPDATE lock SET holder = NULL WHERE id = 1 AND epoch = ?1", [lock.epoch]).map(|_| ()).map_err(|e| self.io(&e))
     }
 
+    /// Gives the lock back unless somebody asked for something in the meantime: whoever asks after that finds it free. False when
+    /// there is more to do.
+    ///
+    /// # Errors
+    /// Input and output errors.
+    pub fn unlock_if_quiet(&mut self, lock: &Lock) -> Result<bool, StoreError> {
+        self.db
+            .execute("UPDATE lock SET holder = NULL WHERE id = 1 AND epoch = ?1 AND NOT EXISTS (SELECT 1 FROM requests)", [lock.epoch])
+            .map(|changed| changed == 1)
+            .map_err(|e| self.io(&e))
+    }
+
+    /// True when a process that is surely or maybe alive holds the lock: it answers requests.
+    ///
+    /// # Errors
+    /// Input and output errors.
+    pub fn is_held(&self) -> Result<bool, StoreError> {
+        let holder = self.holder()?;
+        Ok(holder.is_some_and(|(h, renewed)| !h.is_dead() && (h.host == host() || now().since(renewed).0 <= LEASE_MS)))
+    }
+
     /// Who holds the lock, and whether that process is surely dead.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Format of the database; a newer one is refused.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UN
 -- The fold of all events, kept in the same transaction.
 CREATE TABLE IF NOT EXISTS runs (
     address TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, job INTEGER NOT NULL REFERENCES jobs (id), spec TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- What is not over is found without reading what is.
+CREATE INDEX IF NOT EXISTS runs_open ON runs (address) WHERE body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping');
 -- Last generation of runs that left the state.
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- Sweeps under way or paused: part of the fold.

@@ -12,7 +12,7 @@ use crate::spec::scalar::{Plain, Templ};
 
 pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
-pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
+pub use project::{AgentsDecl, KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
 pub use sweep::{Matrix, MatrixAxis, MetricDecl, Parameter, PruneDecl, Sweep};
 pub use workflow::{InputDecl, Workflow};
 

@@ -1,5 +1,7 @@
 //! The project document: backend, pool, rates, models, limits.
 
+use serde_json::Value;
+
 use super::{BudgetDecl, EstimateDecl, Word};
 use crate::base::{Millis, Money};
 use crate::spec::lower::{Must, Named};
@@ -32,6 +34,8 @@ document! {
         "budget" budget: Option<BudgetDecl>,
         /// Further budgets, each with a `scope`.
         "budgets" budgets: Vec<BudgetDecl>,
+        /// What agents may do by themselves.
+        "agents" agents: Option<AgentsDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
     }
@@ -118,10 +122,24 @@ document! {
 }
 
 document! {
-    /// Default estimate of a model type.
+    /// A model type: how long it is thought to take, and the template that trains it.
     "a model" pub struct ModelDecl {
-        /// How long a run is thought to take.
-        "estimate" estimate: Must<EstimateDecl>,
+        /// How long a run is thought to take, where its job does not say.
+        "estimate" estimate: Option<EstimateDecl>,
+        /// Workflow file that `oppen submit MODEL` and agents run, relative to the project's root.
+        "template" template: Option<Word>,
+        /// Values of the template's inputs; who submits can give others.
+        "with" with: Named<Value>,
+    }
+}
+
+document! {
+    /// What agents may do by themselves (`oppen mcp`).
+    "agents" pub struct AgentsDecl {
+        /// `none` (the default), or `required`: what an agent wants to spend waits until a person says `oppen approve ID`.
+        "approval" approval: Option<Word>,
+        /// Most that one request of an agent may be expected to cost.
+        "max_cost" max_cost: Option<Plain<Money>>,
     }
 }
 
