@@ -199,6 +199,22 @@ second line"#;
 }
 
 #[test]
+fn rates_that_cannot_hold_are_refused() {
+    for (rates, code) in [
+        ("{currency: EUR}", "unknown-currency"),
+        ("{as_of: 2999-01-01}", "future-rates"),
+        ("{gpus: {A100: NaN USD}}", "bad-value"),
+        ("{gpus: {A100: -1 USD}}", "bad-value"),
+        ("{cpu: 99999999999999999999 USD}", "bad-value"),
+        ("{off_peak: {factor: 0}}", "bad-value"),
+        ("{off_peak: {holidays: [someday]}}", "bad-value"),
+        ("{off_peak: {timezone: Europe/Berln}}", "unknown-zone"),
+    ] {
+        assert_eq!(codes(&format!("apiVersion: oppen/v1\nkind: Project\nname: p\nrates: {rates}\n")), [code], "{rates}");
+    }
+}
+
+#[test]
 fn a_gpu_without_a_price_is_refused_and_never_free() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(

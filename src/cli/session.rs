@@ -130,6 +130,9 @@ impl Session {
     fn expand(loaded: Loaded, set: &[(String, String)], backend: Option<BackendKind>, mut diags: Diagnostics) -> Self {
         let backend = backend_of(&loaded, backend, &mut diags);
         let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut diags);
+        if let Some(decl) = loaded.project.as_ref().and_then(|p| p.rates.as_ref()) {
+            Rates::check(decl, super::plan::now(), &mut diags);
+        }
         let limits = limits_of(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();

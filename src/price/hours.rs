@@ -1,6 +1,6 @@
 //! Cheap hours: which stretches of a time are off-peak.
 
-use chrono::{Datelike, Days, NaiveDateTime, NaiveTime, TimeZone, Timelike, Weekday};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, Timelike, Weekday};
 use chrono_tz::Tz;
 
 use super::ONE;
@@ -20,13 +20,15 @@ pub struct OffPeak {
     pub to: u32,
     /// Saturdays and Sundays are cheap all day.
     pub weekends: bool,
+    /// Days that are cheap from midnight to midnight, sorted.
+    pub holidays: Vec<NaiveDate>,
     /// The time zone.
     pub zone: Tz,
 }
 
 impl Default for OffPeak {
     fn default() -> Self {
-        Self { factor: ONE / 2, from: 22 * 60, to: 8 * 60, weekends: true, zone: Tz::UTC }
+        Self { factor: ONE / 2, from: 22 * 60, to: 8 * 60, weekends: true, holidays: Vec::new(), zone: Tz::UTC }
     }
 }
 
@@ -38,6 +40,11 @@ impl OffPeak {
         hours.from = decl.from.as_ref().map_or(hours.from, |w| minute(w, diags));
         hours.to = decl.to.as_ref().map_or(hours.to, |w| minute(w, diags));
         hours.weekends = decl.weekends.as_ref().map_or(hours.weekends, |w| w.0);
+        hours.holidays = decl.holidays.iter().filter_map(|w| day(w, diags)).collect();
+        hours.holidays.sort_unstable();
+        if let Some(factor) = decl.factor.as_ref().filter(|f| f.0.0 == 0) {
+            diags.push(Diagnostic::error("bad-value", factor.1, "a factor of 0 makes runs free").hint("write a factor such as `0.5`"));
+        }
         if let Some(zone) = decl.timezone.as_ref().and_then(|w| crate::base::window::zone(&w.0, w.1, diags)) {
             hours.zone = zone;
         }
@@ -48,7 +55,9 @@ impl OffPeak {
     fn is_cheap(&self, local: NaiveDateTime) -> bool {
         let minute = local.hour() * 60 + local.minute();
         let night = if self.from <= self.to { (self.from..self.to).contains(&minute) } else { minute >= self.from || minute < self.to };
-        night || (self.weekends && matches!(local.weekday(), Weekday::Sat | Weekday::Sun))
+        night
+            || (self.weekends && matches!(local.weekday(), Weekday::Sat | Weekday::Sun))
+            || (!self.holidays.is_empty() && self.holidays.binary_search(&local.date()).is_ok())
     }
 
     /// Sum over the pieces of milliseconds x factor (parts per million).
@@ -57,10 +66,30 @@ impl OffPeak {
         if self.factor == ONE {
             return i128::from(length.0) * i128::from(ONE);
         }
-        // Whole weeks are alike: a length of years does not take a step for each night.
-        let weeks = length.0 / WEEK;
-        let whole = if weeks > 0 { self.pieces(start, Millis(WEEK)) * i128::from(weeks) } else { 0 };
-        whole + self.pieces(start, Millis(length.0 % WEEK))
+        let (mut at, end, mut sum, mut week) = (start, start.after(length), 0_i128, None);
+        while end.since(at).0 >= WEEK {
+            let next = at.after(Millis(WEEK));
+            // Weeks without a clock change or a holiday are alike: a length of years does not take a step for each night.
+            sum += if self.is_plain(at, next) {
+                *week.get_or_insert_with(|| self.pieces(at, Millis(WEEK)))
+            } else {
+                self.pieces(at, Millis(WEEK))
+            };
+            at = next;
+        }
+        sum + self.pieces(at, end.since(at))
+    }
+
+    /// True when the clock is not changed between two moments and no holiday lies between them.
+    fn is_plain(&self, from: Timestamp, to: Timestamp) -> bool {
+        let Some((a, b)) = self.local(from).zip(self.local(to)) else { return false };
+        let holiday = self.holidays.iter().any(|h| (a.0.date()..=b.0.date()).contains(h));
+        a.1 == b.1 && !holiday
+    }
+
+    /// The local time and its distance to UTC in seconds.
+    fn local(&self, at: Timestamp) -> Option<(NaiveDateTime, i32)> {
+        at.utc().map(|t| t.with_timezone(&self.zone)).map(|t| (t.naive_local(), t.offset().fix().local_minus_utc()))
     }
 
     fn pieces(&self, start: Timestamp, length: Millis) -> i128 {
@@ -73,32 +102,42 @@ impl OffPeak {
     pub fn each(&self, start: Timestamp, length: Millis, piece: &mut dyn FnMut(Timestamp, Timestamp, u64)) {
         let (mut at, end) = (start, start.after(length));
         while at < end {
-            let Some(local) = at.utc().map(|t| t.with_timezone(&self.zone).naive_local()) else {
-                return piece(at, end, ONE);
-            };
-            let next = self.boundary(at, local).min(end);
+            let Some((local, offset)) = self.local(at) else { return piece(at, end, ONE) };
+            let next = self.boundary(at, local, offset).min(end);
             piece(at, next, if self.is_cheap(local) { self.factor } else { ONE });
             at = next;
         }
     }
 
-    /// The next moment at which the price may change. Local times that a clock change leaves out are stepped over by the hour.
-    fn boundary(&self, at: Timestamp, local: NaiveDateTime) -> Timestamp {
-        let midnight = 0;
-        let next = [self.from, self.to, midnight]
-            .into_iter()
-            .filter_map(|minute| {
-                let time = NaiveTime::from_hms_opt(minute / 60 % 24, minute % 60, 0)?;
-                let today = local.date().and_time(time);
-                if today > local { Some(today) } else { local.date().checked_add_days(Days::new(1)).map(|d| d.and_time(time)) }
-            })
-            .filter_map(|t| self.zone.from_local_datetime(&t).earliest())
-            .map(|t| Timestamp(t.timestamp_millis()))
-            .filter(|t| *t > at)
-            .min();
-        let hour = at.after(Millis::from_secs(3600));
-        next.unwrap_or(hour)
+    /// The next moment at which the price may change: an edge of the day's hours, midnight, or a change of the clock, whichever
+    /// comes first. Clocks are changed at most once in a day.
+    fn boundary(&self, at: Timestamp, local: NaiveDateTime, offset: i32) -> Timestamp {
+        let to_edge = |minute: u32| {
+            let time = NaiveTime::from_hms_opt(minute / 60 % 24, minute % 60, 0)?;
+            let today = local.date().and_time(time);
+            let edge = if today > local { today } else { local.date().checked_add_days(Days::new(1))?.and_time(time) };
+            u64::try_from((edge - local).num_milliseconds()).ok()
+        };
+        let nearest = [self.from, self.to, 0].into_iter().filter_map(to_edge).min().unwrap_or(3_600_000).max(1);
+        let changed = |ahead: u64| self.local(at.after(Millis(ahead))).is_some_and(|(_, o)| o != offset);
+        if !changed(nearest) {
+            return at.after(Millis(nearest));
+        }
+        let (mut same, mut other) = (0, nearest);
+        while same + 1 < other {
+            let middle = same + (other - same) / 2;
+            if changed(middle) { other = middle } else { same = middle }
+        }
+        at.after(Millis(other))
     }
+}
+
+fn day(word: &Word, diags: &mut Diagnostics) -> Option<NaiveDate> {
+    let found = NaiveDate::parse_from_str(&word.0, "%Y-%m-%d").ok();
+    if found.is_none() {
+        diags.push(Diagnostic::error("bad-value", word.1, format!("`{}` is not a date", text::escape(&word.0))).hint("write `2026-12-25`"));
+    }
+    found
 }
 
 fn minute(word: &Word, diags: &mut Diagnostics) -> u32 {
@@ -110,6 +149,34 @@ fn minute(word: &Word, diags: &mut Diagnostics) -> u32 {
                     .hint("write `22:00`, in quotes"),
             );
             0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ZONES: [Tz; 5] = [Tz::UTC, Tz::Europe__Berlin, Tz::America__New_York, Tz::Australia__Lord_Howe, Tz::Asia__Kathmandu];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// The price of a stretch is what a walk minute by minute gives, over clock changes and holidays too.
+        #[test]
+        fn pieces_are_what_a_walk_by_minutes_gives(
+            zone in 0..ZONES.len(), from in 0..1440_u32, to in 0..1440_u32, weekends: bool,
+            near in prop::sample::select(vec!["2026-03-08T00:00Z", "2026-03-29T00:00Z", "2026-04-04T00:00Z", "2026-10-03T00:00Z", "2026-10-25T00:00Z", "2026-11-01T00:00Z", "2026-06-10T00:00Z"]),
+            shift in 0..2880_i64, minutes in 1..30_000_u64,
+        ) {
+            let holidays = vec![NaiveDate::from_ymd_opt(2026, 3, 30).unwrap(), NaiveDate::from_ymd_opt(2026, 10, 5).unwrap()];
+            let hours = OffPeak { factor: 300_000, from, to, weekends, holidays, zone: ZONES[zone] };
+            let start = Timestamp(Timestamp::parse(near).unwrap().0 + shift * 60_000);
+            let oracle: i128 = (0..minutes)
+                .map(|m| hours.local(start.after(Millis(m * 60_000))).unwrap().0)
+                .map(|local| 60_000 * i128::from(if hours.is_cheap(local) { hours.factor } else { ONE }))
+                .sum();
+            prop_assert_eq!(hours.weighted(start, Millis(minutes * 60_000)), oracle);
         }
     }
 }

@@ -95,6 +95,21 @@ impl Rates {
         rates
     }
 
+    /// Prices of another currency, and prices from the future. `now` decides; a day ahead is let pass, for time zones.
+    pub fn check(decl: &RatesDecl, now: Timestamp, diags: &mut Diagnostics) {
+        if let Some(currency) = decl.currency.as_ref().filter(|w| !w.0.eq_ignore_ascii_case("usd")) {
+            let message = format!("rates in `{}`: money is counted in USD alone", crate::base::text::escape(&currency.0));
+            diags.push(Diagnostic::error("unknown-currency", currency.1, message).hint("convert the prices and write `currency: USD`"));
+        }
+        let Some(as_of) = &decl.as_of else { return };
+        let date = chrono::NaiveDate::parse_from_str(&as_of.0, "%Y-%m-%d").ok();
+        let tomorrow = now.after(Millis::from_secs(86_400)).utc().map(|t| t.date_naive());
+        if date.zip(tomorrow).is_some_and(|(date, tomorrow)| date > tomorrow) {
+            let message = format!("rates as of {} are from the future", as_of.0);
+            diags.push(Diagnostic::error("future-rates", as_of.1, message).hint("write the date on which the prices held"));
+        }
+    }
+
     /// Digest of all prices, for plans.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -84,6 +84,8 @@ document! {
 document! {
     /// What resources cost by the hour.
     "rates" pub struct RatesDecl {
+        /// `USD`, the only currency that is counted.
+        "currency" currency: Option<Word>,
         /// A GPU of any type not named below (built in: 0.50 USD).
         "gpu" gpu: Option<Plain<Money>>,
         /// GPUs by type.
@@ -116,6 +118,8 @@ document! {
         "to" to: Option<Word>,
         /// Whether Saturdays and Sundays are cheap all day.
         "weekends" weekends: Option<Plain<bool>>,
+        /// Days that are cheap from midnight to midnight: `[2026-12-25]`.
+        "holidays" holidays: Vec<Word>,
         /// Time zone by its IANA name, such as `Europe/Berlin` (built in: UTC).
         "timezone" timezone: Option<Word>,
     }
