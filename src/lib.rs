@@ -22,6 +22,7 @@ pub mod queue;
 pub mod check;
 pub mod diff;
 pub mod advise;
+pub mod search;
 pub mod engine;
 // ---- input and output begin ----
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]

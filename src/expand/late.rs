@@ -118,7 +118,7 @@ fn job(runs: &[&RunRecord]) -> Value {
 }
 
 fn run(record: &RunRecord) -> Value {
-    let params: Map<String, Value> = record.spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+    let params = super::template::nested(record.spec.params.iter().map(|(k, v)| (k, v)));
     let metrics: Map<String, Value> = record.metrics.iter().map(|(k, m)| (k.to_string(), json!(m.last))).collect();
     let outputs: Vec<&str> = record.spec.job.outputs.iter().map(String::as_str).collect();
     json!({"address": record.spec.address, "key": record.spec.address.key(), "params": params, "metrics": metrics, "outputs": outputs})
@@ -145,7 +145,7 @@ pub fn best<'r>(runs: &[&'r RunRecord]) -> Option<&'r RunRecord> {
 /// Variables that every run gets: who it is and its params.
 #[must_use]
 pub fn own_env(spec: &RunSpec, attempt: u32) -> Vec<(String, Arc<str>)> {
-    let params: Map<String, Value> = spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+    let params = super::template::nested(spec.params.iter().map(|(k, v)| (k, v)));
     let mut env = vec![
         ("OPPEN_ADDRESS".to_owned(), spec.address.as_str().into()),
         ("OPPEN_ATTEMPT".to_owned(), attempt.to_string().into()),

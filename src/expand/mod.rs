@@ -6,13 +6,16 @@
 pub mod budget;
 mod command;
 pub mod desired;
-mod dimension;
+pub mod dimension;
+pub mod domain;
 pub mod fingerprint;
 pub mod inputs;
 mod instance;
+pub mod lattice;
 pub mod late;
 mod names;
 pub mod paths;
+pub mod search;
 mod settings;
 pub mod shell;
 mod slot;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::domain::{Domain, Stuck};
 use super::template::{Names, Scope, Template};
-use crate::base::{Diagnostic, Diagnostics, SourceMap, Span, suggest};
-use crate::spec::types::{Matrix, MatrixAxis, Parameter, Sweep};
+use crate::base::{Diagnostic, Diagnostics, SourceMap, Span};
+use crate::record::{Method, Params, SearchSpec};
+use crate::spec::types::{Matrix, MatrixAxis, Sweep};
 
 /// Most runs that one project may have.
 pub const MAX_RUNS: u128 = 1_000_000;
@@ -157,55 +159,28 @@ fn key(row: &[(Arc<str>, Value)]) -> String {
 
 /// The trials of a sweep.
 pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Point> {
-    if !method_is_built(sweep, diags) {
+    let Some((spec, domain)) = super::search::read(sweep, span, cx, diags) else { return Vec::new() };
+    if !is_built(sweep, spec.method, diags) {
         return Vec::new();
     }
-    let dims: Vec<Option<(Arc<str>, Dimension)>> =
-        sweep.parameters.0.iter().map(|(name, at, p)| Dimension::read(p, *at, cx, diags).map(|d| (Arc::clone(name), d))).collect();
-    if dims.is_empty() {
-        diags.push(Diagnostic::error("empty-space", span, "a sweep without parameters has nothing to try").hint("add `parameters`"));
-    }
-    let Some(dims) = dims.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };
-    let trials = sweep.trials.as_ref().and_then(|t| trials(t, cx, diags));
-    let points = match &*sweep.method.0.0 {
-        "grid" => grid(&dims, sweep, trials, diags),
-        _ => random(&dims, sweep, trials, diags),
+    let rows = match spec.method {
+        Method::Grid => grid(&spec, &domain, sweep, diags),
+        _ => random(&spec, &domain, sweep, diags),
     };
-    points.into_iter().enumerate().map(|(i, row)| (Some(i.to_string()), row)).collect()
+    rows.into_iter().enumerate().map(|(i, row)| (Some(i.to_string()), row)).collect()
 }
 
-fn method_is_built(sweep: &Sweep, diags: &mut Diagnostics) -> bool {
-    let method = &sweep.method.0;
+fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
     let mut later = |span: Span, what: &str| {
         diags
             .push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
     };
-    match &*method.0 {
-        "grid" | "random" => {}
-        "sobol" | "tpe" | "cma-es" | "gp" | "pbt" => later(method.1, &format!("the method `{}`", method.0)),
-        other => {
-            let hint = suggest::hint(other, ["grid", "random", "sobol", "tpe", "cma-es", "gp", "pbt"]);
-            diags.push(
-                Diagnostic::error("unknown-method", method.1, format!("unknown method `{}`", crate::base::text::escape(other)))
-                    .maybe_hint(hint),
-            );
-            return false;
-        }
+    let built = matches!(method, Method::Grid | Method::Random);
+    if !built {
+        later(sweep.method.0.1, &format!("the method `{}`", sweep.method.0.0));
     }
-    let mut later = |span: Span, what: &str| {
-        diags
-            .push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
-    };
     if let Some(prune) = &sweep.prune {
         later(prune.span, "`prune`");
-    }
-    if let Some(first) = sweep.constraints.first() {
-        later(first.1, "`constraints`");
-    }
-    for (_, _, p) in sweep.parameters.0.iter() {
-        if let Some(when) = &p.when {
-            later(when.1, "`when`");
-        }
     }
     if let Some(p) = sweep.max_time.as_ref().filter(|p| p.0 == crate::base::Millis(0)) {
         diags.push(
@@ -213,77 +188,33 @@ fn method_is_built(sweep: &Sweep, diags: &mut Diagnostics) -> bool {
                 .hint("leave `max_time` out for no limit, or write `2h`"),
         );
     }
-    matches!(&*method.0, "grid" | "random")
+    built
 }
 
-fn trials(text: &crate::spec::types::Text, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<(u64, Span)> {
-    let (raw, span) = match text {
-        crate::spec::scalar::Templ::Known(t, s) | crate::spec::scalar::Templ::Template(t, s) => (t, *s),
-    };
-    let value = render(&Value::String(raw.to_string()), span, cx, diags)?;
-    let mut word = String::new();
-    super::template::push_word(&mut word, &value);
-    match word.trim().parse::<u64>() {
-        Ok(n) if n > 0 => Some((n, span)),
-        _ => {
-            diags.push(
-                Diagnostic::error("wrong-type", span, format!("`{}` is not a number of trials", crate::base::text::escape(&word)))
-                    .hint("write a whole number from 1 up"),
-            );
-            None
-        }
-    }
-}
-
-fn grid(
-    dims: &[(Arc<str>, Dimension)],
-    sweep: &Sweep,
-    trials: Option<(u64, Span)>,
-    diags: &mut Diagnostics,
-) -> Vec<Vec<(Arc<str>, Value)>> {
-    let mut count: u128 = 1;
-    for ((_, dim), (name, span, _)) in dims.iter().zip(sweep.parameters.0.iter()) {
-        match dim.cardinality() {
-            Some(n) => count = count.saturating_mul(n),
-            None => {
-                diags.push(
-                    Diagnostic::error("continuous-grid", *span, format!("a grid over the continuous range of `{name}` has no end"))
-                        .hint("give `values`, a `step`, or use `method: random` with `trials`"),
-                );
-                return Vec::new();
-            }
-        }
-    }
+fn grid(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
+    let Some(lattice) = super::search::lattice(domain, sweep, diags) else { return Vec::new() };
+    let count = lattice.len().min(spec.trials.map_or(u128::MAX, u128::from));
     if too_many(count, sweep.parameters_span(), diags) {
         return Vec::new();
     }
-    let axes: Vec<(Arc<str>, Vec<Value>)> = dims.iter().map(|(n, d)| (Arc::clone(n), d.all())).collect();
-    let mut rows = product(&axes);
-    if let Some((limit, _)) = trials {
-        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    }
-    rows
+    let made: Result<Vec<Params>, Stuck> = (0..count).map(|i| lattice.nth(domain, i)).collect();
+    made.unwrap_or_else(|stuck| stuck_at(&stuck, sweep, diags))
 }
 
-fn random(
-    dims: &[(Arc<str>, Dimension)],
-    sweep: &Sweep,
-    trials: Option<(u64, Span)>,
-    diags: &mut Diagnostics,
-) -> Vec<Vec<(Arc<str>, Value)>> {
-    let Some((count, span)) = trials else {
-        if sweep.trials.is_none() {
-            diags.push(Diagnostic::error("missing-key", sweep.method.0.1, "a random sweep needs `trials`").hint("add `trials: 20`"));
-        }
-        return Vec::new();
-    };
-    if too_many(u128::from(count), span, diags) {
+fn random(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
+    let Some(count) = spec.trials else { return Vec::new() };
+    if too_many(u128::from(count), sweep.trials.as_ref().map_or(sweep.span, |t| t.span()), diags) {
         return Vec::new();
     }
-    let seed = u64::from(sweep.seed.as_ref().map_or(0, |s| s.0));
-    (0..count)
-        .map(|trial| dims.iter().map(|(name, dim)| (Arc::clone(name), dim.draw(&mut Bits::new(seed, trial, name)))).collect())
-        .collect()
+    let nothing = Params::new();
+    let given = |i: u64| usize::try_from(i).ok().and_then(|i| spec.points.get(i)).unwrap_or(&nothing);
+    let made: Result<Vec<Params>, Stuck> = (0..count).map(|i| domain.random(spec.seed, i, given(i))).collect();
+    made.unwrap_or_else(|stuck| stuck_at(&stuck, sweep, diags))
+}
+
+fn stuck_at(stuck: &Stuck, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
+    super::search::stuck(stuck, sweep, diags);
+    Vec::new()
 }
 
 fn too_many(count: u128, span: Span, diags: &mut Diagnostics) -> bool {
@@ -297,13 +228,13 @@ fn too_many(count: u128, span: Span, diags: &mut Diagnostics) -> bool {
 }
 
 impl Sweep {
-    fn parameters_span(&self) -> Span {
+    pub(super) fn parameters_span(&self) -> Span {
         self.parameters.0.iter().next().map_or(self.span, |(_, span, _)| *span)
     }
 }
 
 /// Renders a value that may be a template over the inputs.
-fn render(value: &Value, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Value> {
+pub(super) fn render(value: &Value, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Value> {
     let Some(text) = value.as_str().filter(|t| crate::spec::scalar::is_template(t)) else { return Some(value.clone()) };
     let names = Names { inputs: cx.names.inputs.clone(), params: Vec::new(), needs: None };
     let template = Template::compile(&text.into(), span, &names, cx.sources, diags)?;
@@ -312,31 +243,6 @@ fn render(value: &Value, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) 
         Err(words) => {
             diags.push(Diagnostic::error("template", span, words));
             None
-        }
-    }
-}
-
-pub(crate) use super::dimension::{Bits, Dimension};
-
-impl Dimension {
-    fn read(p: &Parameter, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Self> {
-        let mut get = |v: &Option<Value>| match v {
-            None => Some(None),
-            Some(Value::Array(list)) => {
-                list.iter().map(|v| render(v, span, cx, diags)).collect::<Option<Vec<_>>>().map(|l| Some(Value::Array(l)))
-            }
-            Some(v) => render(v, span, cx, diags).map(Some),
-        };
-        let (values, weights, value) = (get(&p.values)?, get(&p.weights)?, get(&p.value)?);
-        let (min, max, step, mean, std) = (get(&p.min)?, get(&p.max)?, get(&p.step)?, get(&p.mean)?, get(&p.std)?);
-        let distribution = p.distribution.as_ref().map(|d| &*d.0);
-        match Self::build(super::dimension::Raw { distribution, values, weights, value, min, max, step, mean, std }) {
-            Ok(dimension) => Some(dimension),
-            Err((words, hint)) => {
-                let at = p.distribution.as_ref().filter(|_| words.contains("distribution")).map_or(span, |d| d.1);
-                diags.push(Diagnostic::error("bad-parameter", at, words).hint(hint));
-                None
-            }
         }
     }
 }

@@ -157,7 +157,7 @@ impl Spreader<'_, '_> {
     fn check_params(&mut self, params: &[Arc<str>], span: Span) {
         let mut variables: Vec<String> = Vec::new();
         for name in params {
-            names::check("a param", name, span, self.diags);
+            name.split('.').all(|part| names::check("a param", part, span, self.diags));
             let variable = super::command::variable_name(name);
             if variables.contains(&variable) {
                 let message = format!("param `{name}` has the same variable as another: `OPPEN_PARAM_{variable}`");

@@ -50,6 +50,7 @@ pub struct Template {
     span: Span,
     late: bool,
     per_run: bool,
+    uses: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct Expr {
     per_run: bool,
     /// Inputs that it uses; an empty name stands for all of them.
     inputs: Box<[Arc<str>]>,
+    /// Names after `params.` and `inputs.`, whole, with their root; the root alone where all of them are meant.
+    uses: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -130,7 +133,7 @@ impl Template {
                 return None;
             }
         };
-        let mut template = Self { parts: Vec::new(), source: Arc::clone(text), span, late: false, per_run: false };
+        let mut template = Self { parts: Vec::new(), source: Arc::clone(text), span, late: false, per_run: false, uses: Vec::new() };
         let mut last = 0;
         for (start, end, inner) in found {
             if start > last {
@@ -140,6 +143,7 @@ impl Template {
             let (expr, late) = Expr::compile(inner, (start, end), at, names, diags)?;
             template.late |= late;
             template.per_run |= expr.per_run;
+            template.uses.extend(expr.uses.iter().cloned());
             template.parts.push(Part::Expr(expr));
             last = end;
         }
@@ -153,7 +157,7 @@ impl Template {
     #[must_use]
     pub fn literal(text: &str, span: Span) -> Self {
         let text: Arc<str> = text.into();
-        Self { parts: vec![Part::Text(Arc::clone(&text))], source: text, span, late: false, per_run: false }
+        Self { parts: vec![Part::Text(Arc::clone(&text))], source: text, span, late: false, per_run: false, uses: Vec::new() }
     }
 
     /// True when it waits for results of needs.
@@ -174,6 +178,12 @@ impl Template {
     #[must_use]
     pub fn is_per_run(&self) -> bool {
         self.per_run
+    }
+
+    /// The names that it uses, such as `params.lr`; a root alone where all of them are meant.
+    #[must_use]
+    pub fn uses(&self) -> &[Arc<str>] {
+        &self.uses
     }
 
     /// Where it is written.
@@ -222,6 +232,26 @@ impl Template {
         }
         Ok(out.into())
     }
+}
+
+/// Params as a mapping; members of groups, called `group.member`, stand in a mapping of the group.
+pub fn nested<'p>(params: impl Iterator<Item = (&'p Arc<str>, &'p Value)>) -> serde_json::Map<String, Value> {
+    let mut all = serde_json::Map::new();
+    for (name, value) in params {
+        let mut parts = name.split('.').peekable();
+        let mut at = &mut all;
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                at.insert(part.to_owned(), value.clone());
+                break;
+            }
+            match at.entry(part).or_insert_with(|| Value::Object(serde_json::Map::new())) {
+                Value::Object(inner) => at = inner,
+                _ => break,
+            }
+        }
+    }
+    all
 }
 
 /// A value as the word a program gets: text as it is, numbers in their shortest form, lists and mappings as JSON.
@@ -275,7 +305,8 @@ impl Expr {
             _ => None,
         };
         let quick = quick.unwrap_or_else(|| Quick::Full(Arc::new(compiled)));
-        sound.then(|| (Self { text: text.into(), quick, range, per_run, inputs }, late))
+        let uses = used.iter().map(|n| Arc::from(n.as_str())).collect();
+        sound.then(|| (Self { text: text.into(), quick, range, per_run, inputs, uses }, late))
     }
 
     /// Byte range of the braces in the template's text.
@@ -295,7 +326,7 @@ impl Expr {
     }
 
     fn evaluate(&self, expression: &minijinja::Expression<'_, '_>, scope: Scope<'_>) -> Result<Value, RenderError> {
-        let params: serde_json::Map<String, Value> = scope.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        let params = nested(scope.params.iter().map(|(k, v)| (k, v)));
         let mut context = serde_json::Map::new();
         context.insert("inputs".to_owned(), scope.inputs.clone());
         context.insert("params".to_owned(), Value::Object(params));
@@ -322,8 +353,9 @@ impl Expr {
 fn check_name(name: &str, names: &Names) -> Result<bool, (String, Option<String>)> {
     let mut parts = name.split('.');
     let (root, first) = (parts.next().unwrap_or_default(), parts.next());
+    let group = |n: &Arc<str>, first: &str| n.strip_prefix(first).is_some_and(|rest| rest.starts_with('.'));
     let known = |list: &[Arc<str>], what: &str| match first {
-        Some(first) if !list.iter().any(|n| &**n == first) => Err((
+        Some(first) if !list.iter().any(|n| &**n == first || group(n, first)) => Err((
             format!("there is no {what} `{first}`"),
             suggest::hint(first, list.iter().map(AsRef::as_ref)).or_else(|| Some(format!("declare it under `{root}`"))),
         )),

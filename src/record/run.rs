@@ -207,10 +207,11 @@ pub struct InputDigest {
 }
 
 /// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// Less is better.
+    #[default]
     Minimize,
     /// More is better.
     Maximize,

@@ -100,20 +100,24 @@ fn axis(node: &Node, diags: &mut Diagnostics) -> Option<MatrixAxis> {
 document! {
     /// Trials over a space of parameters.
     "a sweep" pub struct Sweep {
-        /// `grid` or `random`; `sobol`, `tpe`, `cma-es`, `gp`, `pbt` are not built yet.
+        /// `grid` or `random`; `auto`, `sobol`, `halton`, `tpe`, `cma-es`, `gp`, `pbt` are not built yet.
         "method" method: Must<Word>,
         /// The metric by which trials compare.
         "metric" metric: Option<MetricDecl>,
         /// The parameters, by name.
         "parameters" parameters: Must<Named<Parameter>>,
-        /// Conditions that every trial must meet. Not built yet.
+        /// Conditions over `params` that every trial must meet.
         "constraints" constraints: Vec<Word>,
+        /// Points to try first, each a mapping from parameters to values. What a point leaves out is drawn.
+        "points" points: Vec<WrittenPoint>,
         /// How many trials.
         "trials" trials: Option<Text>,
         /// Most trials at a time.
         "parallel" parallel: Option<Plain<u32>>,
         /// Seed of the method's randomness (default 0).
         "seed" seed: Option<Plain<u32>>,
+        /// Settings of the method.
+        "options" options: Option<MethodOptions>,
         /// Early end of bad trials. Not built yet.
         "prune" prune: Option<PruneDecl>,
         /// Most that all trials together may cost; trials that the money does not reach are not run, and that is no failure.
@@ -122,6 +126,25 @@ document! {
         "max_time" max_time: Option<Plain<Millis>>,
         /// Failed trials that the sweep can take; one more ends it. Without it every failed trial fails the job, and the others go on.
         "max_failed" max_failed: Option<Plain<u32>>,
+    }
+}
+
+/// A point that somebody wrote down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenPoint {
+    /// Where it is written.
+    pub span: Span,
+    /// Parameters and values; members of groups stand in a mapping of the group.
+    pub values: Vec<(Arc<str>, Span, Value)>,
+}
+
+impl Lower for WrittenPoint {
+    fn lower(node: &Node, diags: &mut Diagnostics) -> Option<Self> {
+        entries(node, "a mapping from parameters to values", diags)?;
+        Named::<Value>::lower(node, diags).map(|n| Self { span: node.span, values: n.0 })
+    }
+    fn schema(_: &mut Definitions) -> Value {
+        json!({"type": "object"})
     }
 }
 
@@ -136,27 +159,65 @@ document! {
 }
 
 document! {
-    /// Early end of bad trials.
-    "prune" pub struct PruneDecl {
-        /// `asha`, `hyperband` or `median`.
-        "method" method: Must<Word>,
-        /// Steps before the first decision.
-        "min" min: Option<Plain<u32>>,
-        /// Steps of a full trial.
-        "max" max: Option<Plain<u32>>,
-        /// Keep one of this many.
-        "eta" eta: Option<Plain<u32>>,
+    /// Settings of a method; what is left out has the method's default.
+    "options" pub struct MethodOptions {
+        /// Trials before the method begins to learn.
+        "startup" startup: Option<Plain<u32>>,
+        /// `tpe`: all parameters together, or each alone.
+        "multivariate" multivariate: Option<Plain<bool>>,
+        /// `tpe`: parameters that exist under the same conditions are learned together.
+        "group" group: Option<Plain<bool>>,
+        /// `tpe`: candidates that are weighed for each trial.
+        "candidates" candidates: Option<Plain<u32>>,
+        /// Running trials count as bad until they are known, so that parallel trials keep apart.
+        "constant_liar" constant_liar: Option<Plain<bool>>,
+        /// Weigh improvement by what a trial costs.
+        "per_dollar" per_dollar: Option<Plain<bool>>,
+        /// `cma-es`: `none`, `ipop` or `bipop`.
+        "restarts" restarts: Option<Word>,
+        /// `cma-es`: points of a generation.
+        "population" population: Option<Plain<u32>>,
     }
 }
 
 document! {
-    /// One parameter: `values`, a fixed `value`, or a distribution with bounds. Bounds are values, never exponents.
+    /// Early end of bad trials.
+    "prune" pub struct PruneDecl {
+        /// `median`, `percentile`, `successive-halving`, `asha`, `hyperband`, `threshold`, `patience` or `convergence`.
+        "method" method: Must<Word>,
+        /// Steps before the first decision; the first rung of the halving methods (default 1).
+        "min" min: Option<Plain<u32>>,
+        /// Steps of a full trial.
+        "max" max: Option<Plain<u32>>,
+        /// Halving methods keep one of this many (default 3).
+        "eta" eta: Option<Plain<u32>>,
+        /// Steps between two decisions (default 1).
+        "every" every: Option<Plain<u32>>,
+        /// `median`, `percentile`: finished trials before the first decision (default 5).
+        "startup" startup: Option<Plain<u32>>,
+        /// `percentile`: the best share, in percent, that goes on (default 25).
+        "percentile" percentile: Option<Plain<f64>>,
+        /// `threshold`: ends below it.
+        "lower" lower: Option<Plain<f64>>,
+        /// `threshold`: ends above it.
+        "upper" upper: Option<Plain<f64>>,
+        /// `patience`, `convergence`: reports without a change that counts (default 5).
+        "patience" patience: Option<Plain<u32>>,
+        /// `patience`, `convergence`: least change that counts (default 0 and 0.001 of the value).
+        "tolerance" tolerance: Option<Plain<f64>>,
+    }
+}
+
+document! {
+    /// One parameter: `values`, a fixed `value`, a distribution with bounds, or a group of `parameters`. Bounds are values, never exponents.
     "a parameter" pub struct Parameter {
         /// The values to choose from.
         "values" values: Option<Value>,
         /// Weights of the values.
         "weights" weights: Option<Value>,
-        /// One fixed value.
+        /// True when neighbours in `values` are alike (small, medium, large).
+        "ordered" ordered: Option<Plain<bool>>,
+        /// One fixed value, or an expression over other `params` to which it is tied.
         "value" value: Option<Value>,
         /// `uniform`, `log_uniform`, `int_uniform`, `int_log_uniform`, `quantized_uniform`, `normal`, `log_normal`; without it, by the bounds.
         "distribution" distribution: Option<Word>,
@@ -170,7 +231,9 @@ document! {
         "mean" mean: Option<Value>,
         /// Standard deviation of a normal distribution (of the logarithm for `log_normal`).
         "std" std: Option<Value>,
-        /// Condition under which it exists. Not built yet.
+        /// Condition over other `params` under which it exists.
         "when" when: Option<Word>,
+        /// Members of a group: `params.GROUP.MEMBER`.
+        "parameters" parameters: Named<Parameter>,
     }
 }

@@ -1,0 +1,298 @@
+//! A sweep's declaration to a [`SearchSpec`]: parameters with their groups, conditions, constraints, points, method, pruning.
+//!
+//! In: a sweep as written and the workflow's inputs. Out: data that needs no document any more, and the compiled space. Must never let
+//! through a space in which no point was found.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::dimension::{Raw, tied};
+use super::domain::{Domain, Places, Stuck};
+use super::lattice::Lattice;
+use super::space::{Context, render};
+use crate::base::{Diagnostic, Diagnostics, Span, suggest, text};
+use crate::record::{Distribution, Goal, Method, Options, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
+use crate::spec::lower::Named;
+use crate::spec::types::{Parameter, PruneDecl, Sweep, Text, Word, WrittenPoint};
+
+/// Reads a sweep. What is wrong goes to `diags`, and nothing comes back.
+pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<(SearchSpec, Domain)> {
+    let before = diags.as_slice().len();
+    let method = method(&sweep.method.0, diags);
+    let mut reader = Reader { cx, space: Space::default(), places: Places::default() };
+    reader.group("", &sweep.parameters.0, &[], diags);
+    if reader.space.parameters.is_empty() && diags.as_slice().len() == before {
+        diags.push(Diagnostic::error("empty-space", span, "a sweep without parameters has nothing to try").hint("add `parameters`"));
+    }
+    reader.space.constraints = sweep.constraints.iter().map(|c| Arc::clone(&c.0)).collect();
+    reader.places.constraints = sweep.constraints.iter().map(|c| c.1).collect();
+    let trials = sweep.trials.as_ref().and_then(|t| trials(t, cx, diags));
+    if let (None, Some(method)) = (&sweep.trials, method.filter(|m| *m != Method::Grid)) {
+        let message = format!("a sweep with the method `{}` needs `trials`", method.name());
+        diags.push(Diagnostic::error("missing-key", sweep.method.0.1, message).hint("add `trials: 20`"));
+    }
+    let (options, prune) = (options(sweep, diags), sweep.prune.as_ref().and_then(|p| prune(p, diags)));
+    let points: Vec<Params> = sweep.points.iter().map(|p| flat(p, &reader.space)).collect();
+    if diags.as_slice().len() > before {
+        return None;
+    }
+    let needs_inputs = !reader.space.constraints.is_empty() || reader.space.parameters.iter().any(|p| !p.when.is_empty() || is_tied(p));
+    reader.space.inputs = if needs_inputs { cx.inputs.clone() } else { Value::Null };
+    let domain = Domain::check(&reader.space, &reader.places, cx.sources, diags)?;
+    for (point, at) in points.iter().zip(&sweep.points) {
+        if let Some((words, hint)) = domain.objection(point) {
+            diags.push(Diagnostic::error("bad-point", at.span, words).maybe_hint(hint));
+        }
+    }
+    if !domain.is_plain() {
+        probe(method?, &domain, sweep, diags);
+    }
+    let spec = SearchSpec {
+        space: reader.space,
+        method: method?,
+        options,
+        seed: u64::from(sweep.seed.as_ref().map_or(0, |s| s.0)),
+        goal: match &sweep.metric {
+            Some(metric) if &*metric.goal.0.0 == "maximize" => Goal::Maximize,
+            _ => Goal::Minimize,
+        },
+        trials,
+        parallel: sweep.parallel.as_ref().map(|p| p.0.max(1)),
+        points,
+        prune,
+    };
+    (diags.as_slice().len() == before).then_some((spec, domain))
+}
+
+fn is_tied(p: &crate::record::Parameter) -> bool {
+    matches!(p.dist, Distribution::Tied { .. })
+}
+
+/// Looks for one point, so that a space without any is found before anything runs.
+fn probe(method: Method, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) {
+    let found = match (method, Lattice::new(domain)) {
+        (Method::Grid, _) => return,
+        // A small finite space is known exactly.
+        (_, Ok(Ok(lattice))) if lattice.is_empty() => Err(Stuck::Exhausted),
+        (_, Ok(Ok(_))) => Ok(()),
+        (_, Ok(Err(Stuck::Broken(words)))) => Err(Stuck::Broken(words)),
+        _ => domain.random(0, 0, &Params::new()).map(|_| ()),
+    };
+    if let Err(problem) = found {
+        stuck(&problem, sweep, diags);
+    }
+}
+
+/// The grid over a space; what is wrong goes to `diags`.
+pub(super) fn lattice(domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Option<Lattice> {
+    match Lattice::new(domain) {
+        Ok(Ok(lattice)) if lattice.is_empty() => stuck(&Stuck::Exhausted, sweep, diags),
+        Ok(Ok(lattice)) => return Some(lattice),
+        Ok(Err(problem)) => stuck(&problem, sweep, diags),
+        Err(endless) => {
+            let name = domain.dims.get(endless.0).map_or("", |d| &*d.name);
+            let at = sweep.parameters.0.iter().find(|(n, _, _)| name.split('.').next() == Some(n)).map_or(sweep.span, |(_, s, _)| *s);
+            diags.push(
+                Diagnostic::error("continuous-grid", at, format!("a grid over the continuous range of `{name}` has no end"))
+                    .hint("give `values`, a `step`, or use `method: random` with `trials`"),
+            );
+        }
+    }
+    None
+}
+
+/// Says why a space gives no point.
+pub(super) fn stuck(problem: &Stuck, sweep: &Sweep, diags: &mut Diagnostics) {
+    let at = sweep.constraints.first().map_or_else(|| sweep.parameters_span(), |c| c.1);
+    let (code, hint) = match problem {
+        Stuck::Exhausted => ("empty-space", "loosen the constraints or widen the bounds"),
+        Stuck::NoPoint { .. } => ("empty-space", "loosen the constraints, or choose bounds in which more points meet them"),
+        Stuck::TooMany { .. } => ("too-many-runs", "use `method: random` with `trials`, or fewer values"),
+        Stuck::Broken(_) => ("template", "conditions and constraints compare `params`, and give true or false"),
+    };
+    let words = match problem {
+        Stuck::Exhausted => "no point of the space meets the constraints".to_owned(),
+        other => other.to_string(),
+    };
+    diags.push(Diagnostic::error(code, at, words).hint(hint));
+}
+
+struct Reader<'a> {
+    cx: &'a Context<'a>,
+    space: Space,
+    places: Places,
+}
+
+impl Reader<'_> {
+    /// Reads parameters; members of groups are called `group.member` and exist where the group does.
+    fn group(&mut self, prefix: &str, members: &Named<Parameter>, when: &[(Arc<str>, Span)], diags: &mut Diagnostics) {
+        for (name, at, p) in members.iter() {
+            let full: Arc<str> = if prefix.is_empty() { Arc::clone(name) } else { format!("{prefix}.{name}").into() };
+            if name.contains('.') {
+                let message = format!("`{}` is not a name for a parameter", text::escape(name));
+                diags.push(Diagnostic::error("bad-name", *at, message).hint("put members of a group under its `parameters`"));
+                continue;
+            }
+            let mut when = when.to_vec();
+            when.extend(p.when.as_ref().map(|w| (Arc::clone(&w.0), w.1)));
+            if !p.parameters.0.is_empty() {
+                if p.values.is_some() || p.value.is_some() || p.distribution.is_some() || p.min.is_some() || p.max.is_some() {
+                    let message = format!("`{full}` is both a group and a parameter");
+                    diags.push(Diagnostic::error("bad-parameter", *at, message).hint("a group has only `parameters` and `when`"));
+                }
+                if prefix.matches('.').count() >= 7 {
+                    diags.push(Diagnostic::error("too-deep", *at, "groups are nested more than 8 deep").hint("flatten them"));
+                    continue;
+                }
+                self.group(&full, &p.parameters, &when, diags);
+                continue;
+            }
+            if let Some(dist) = distribution(p, *at, self.cx, diags) {
+                let (when, spans) = when.into_iter().unzip();
+                self.space.parameters.push(crate::record::Parameter { name: full, dist, when });
+                self.places.parameters.push(*at);
+                self.places.whens.push(spans);
+            }
+        }
+    }
+}
+
+fn distribution(p: &Parameter, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<Distribution> {
+    if let Some(expression) = p.value.as_ref().and_then(Value::as_str).filter(|t| looks_at_params(t)) {
+        return Some(tied(expression));
+    }
+    let mut get = |v: &Option<Value>| match v {
+        None => Some(None),
+        Some(Value::Array(list)) => {
+            list.iter().map(|v| render(v, span, cx, diags)).collect::<Option<Vec<_>>>().map(|l| Some(Value::Array(l)))
+        }
+        Some(v) => render(v, span, cx, diags).map(Some),
+    };
+    let (values, weights, value) = (get(&p.values)?, get(&p.weights)?, get(&p.value)?);
+    let (min, max, step, mean, std) = (get(&p.min)?, get(&p.max)?, get(&p.step)?, get(&p.mean)?, get(&p.std)?);
+    let distribution = p.distribution.as_ref().map(|d| &*d.0);
+    let ordered = p.ordered.as_ref().is_some_and(|o| o.0);
+    match Distribution::build(Raw { distribution, values, weights, ordered, value, min, max, step, mean, std }) {
+        Ok(distribution) => Some(distribution),
+        Err((words, hint)) => {
+            let at = p.distribution.as_ref().filter(|_| words.contains("distribution")).map_or(span, |d| d.1);
+            diags.push(Diagnostic::error("bad-parameter", at, words).hint(hint));
+            None
+        }
+    }
+}
+
+fn looks_at_params(text: &str) -> bool {
+    super::template::expressions(text).is_ok_and(|all| all.iter().any(|(_, _, inner)| inner.contains("params")))
+}
+
+/// A written point with members of groups by their full names.
+fn flat(point: &WrittenPoint, space: &Space) -> Params {
+    fn add(name: String, value: &Value, space: &Space, out: &mut Params) {
+        match value {
+            Value::Object(members) if !space.parameters.iter().any(|p| *p.name == name) => {
+                members.iter().for_each(|(k, v)| add(format!("{name}.{k}"), v, space, out));
+            }
+            _ => out.push((name.into(), value.clone())),
+        }
+    }
+    let mut out = Params::new();
+    point.values.iter().for_each(|(name, _, value)| add(name.to_string(), value, space, &mut out));
+    out
+}
+
+fn trials(text: &Text, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<u64> {
+    let (raw, span) = match text {
+        crate::spec::scalar::Templ::Known(t, s) | crate::spec::scalar::Templ::Template(t, s) => (t, *s),
+    };
+    let value = render(&Value::String(raw.to_string()), span, cx, diags)?;
+    let mut word = String::new();
+    super::template::push_word(&mut word, &value);
+    match word.trim().parse::<u64>() {
+        Ok(n) if n > 0 => Some(n),
+        _ => {
+            diags.push(
+                Diagnostic::error("wrong-type", span, format!("`{}` is not a number of trials", text::escape(&word)))
+                    .hint("write a whole number from 1 up"),
+            );
+            None
+        }
+    }
+}
+
+fn named<T: Copy>(word: &Word, all: &[(&'static str, T)], code: &'static str, what: &str, diags: &mut Diagnostics) -> Option<T> {
+    let found = all.iter().find(|(n, _)| *n == &*word.0).map(|(_, m)| *m);
+    if found.is_none() {
+        let names: Vec<&str> = all.iter().map(|(n, _)| *n).collect();
+        let message = format!("unknown {what} `{}`", text::escape(&word.0));
+        let hint = suggest::hint(&word.0, names.iter().copied()).unwrap_or_else(|| format!("use one of {}", names.join(", ")));
+        diags.push(Diagnostic::error(code, word.1, message).hint(hint));
+    }
+    found
+}
+
+fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
+    match &*word.0 {
+        "pbt" => {
+            diags.push(Diagnostic::error("not-yet", word.1, "the method `pbt` is not built yet").hint("use `auto` for now"));
+            None
+        }
+        // BOHB is TPE with Hyperband (Falkner, Klein and Hutter 2018): the pruner stands under `prune`.
+        "bohb" => Some(Method::Tpe),
+        _ => named(word, &Method::ALL, "unknown-method", "method", diags),
+    }
+}
+
+fn options(sweep: &Sweep, diags: &mut Diagnostics) -> Options {
+    let Some(o) = &sweep.options else { return Options::default() };
+    let all = [("none", Restarts::None), ("ipop", Restarts::Ipop), ("bipop", Restarts::Bipop)];
+    Options {
+        startup: o.startup.as_ref().map(|s| u64::from(s.0)),
+        multivariate: o.multivariate.as_ref().map(|m| m.0),
+        group: o.group.as_ref().map(|g| g.0),
+        candidates: o.candidates.as_ref().map(|c| c.0.clamp(1, 10_000)),
+        constant_liar: o.constant_liar.as_ref().map(|c| c.0),
+        per_dollar: o.per_dollar.as_ref().map(|p| p.0),
+        restarts: o.restarts.as_ref().and_then(|r| named(r, &all, "bad-value", "kind of restarts", diags)),
+        population: o.population.as_ref().map(|p| p.0.clamp(4, 100_000)),
+    }
+}
+
+fn prune(p: &PruneDecl, diags: &mut Diagnostics) -> Option<PruneSpec> {
+    let method = named(&p.method.0, &PruneMethod::ALL, "bad-value", "rule of pruning", diags)?;
+    let number = |n: &Option<crate::spec::scalar::Plain<u32>>, default: u64| n.as_ref().map_or(default, |n| u64::from(n.0));
+    let mut wrong = |span: Span, words: &str, hint: &str| diags.push(Diagnostic::error("bad-value", span, words).hint(hint));
+    let spec = PruneSpec {
+        method,
+        min: number(&p.min, 1).max(1),
+        max: p.max.as_ref().map(|m| u64::from(m.0)),
+        eta: number(&p.eta, 3),
+        every: number(&p.every, 1).max(1),
+        startup: p.startup.as_ref().map(|s| u64::from(s.0)),
+        percentile: p.percentile.as_ref().map(|s| s.0),
+        lower: p.lower.as_ref().map(|s| s.0),
+        upper: p.upper.as_ref().map(|s| s.0),
+        patience: p.patience.as_ref().map(|s| u64::from(s.0).max(1)),
+        tolerance: p.tolerance.as_ref().map(|s| s.0),
+    };
+    if spec.eta < 2 {
+        wrong(p.eta.as_ref().map_or(p.span, |e| e.1), "`eta` must be 2 or more", "write `eta: 3`");
+    }
+    if let Some(max) = p.max.as_ref().filter(|m| u64::from(m.0) < spec.min) {
+        wrong(max.1, "`max` is below `min`", "`max` is the number of steps of a full trial");
+    }
+    if let Some(share) = p.percentile.as_ref().filter(|s| !(0.0..=100.0).contains(&s.0)) {
+        wrong(share.1, "`percentile` must lie between 0 and 100", "write `percentile: 25`");
+    }
+    match method {
+        PruneMethod::Hyperband if spec.max.is_none() => {
+            wrong(p.span, "`hyperband` needs `max`, the steps of a full trial", "add `max: 81`");
+        }
+        PruneMethod::Threshold if spec.lower.is_none() && spec.upper.is_none() => {
+            wrong(p.span, "`threshold` needs `lower` or `upper`", "add `upper: 10.0`");
+        }
+        _ => {}
+    }
+    Some(spec)
+}

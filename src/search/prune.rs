@@ -1,0 +1,62 @@
+//! Early end of bad trials: a verdict for each report, from the reports before it.
+//!
+//! In: values that trials report, in the order of the record. Out: go on or end, with the reason. Must never end a trial on a value
+//! that is unknown.
+
+use crate::record::{Goal, PruneSpec, SearchSpec};
+
+/// What becomes of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Continue,
+    /// It ends now.
+    Prune {
+        /// One sentence for people, without a full stop.
+        why: String,
+    },
+}
+
+/// A trial that may go on after all, from its checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// Which.
+    pub trial: u64,
+    /// Up to this step.
+    pub until: u64,
+    /// One sentence for people, without a full stop.
+    pub why: String,
+}
+
+/// A rule that ends trials. It is a function of the reports in their order: told the record again, it says the same again.
+pub trait Pruner {
+    /// Notes a value and judges the trial. Not finite is unknown: it is noted and never ends a trial.
+    fn report(&mut self, trial: u64, step: u64, value: Option<f64>) -> Verdict;
+
+    /// Notes that a trial has come to its end by itself.
+    fn complete(&mut self, trial: u64);
+
+    /// A pruned trial that should be resumed now that more is known, if there is one. It is not offered twice for the same rung.
+    fn promote(&mut self) -> Option<Promotion> {
+        None
+    }
+}
+
+/// The pruner of a search, if it has one.
+#[must_use]
+pub fn pruner(spec: &SearchSpec) -> Option<Box<dyn Pruner>> {
+    spec.prune.as_ref().map(|p| make(p, spec.goal, spec.seed))
+}
+
+fn make(_: &PruneSpec, _: Goal, _: u64) -> Box<dyn Pruner> {
+    Box::new(Never)
+}
+
+struct Never;
+
+impl Pruner for Never {
+    fn report(&mut self, _: u64, _: u64, _: Option<f64>) -> Verdict {
+        Verdict::Continue
+    }
+    fn complete(&mut self, _: u64) {}
+}
