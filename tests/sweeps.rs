@@ -4,3 +4,5 @@
 mod limits;
 #[path = "sweeps/project.rs"]
 mod project;
+#[path = "sweeps/pruning.rs"]
+mod pruning;

@@ -155,6 +155,12 @@ fn record_text(record: &RunRecord, engine: &Engine) -> String {
     for notice in &record.notices {
         line("notice", anomaly_text(notice));
     }
+    if let Some(why) = &record.why {
+        line("trial", why.to_string());
+    }
+    if matches!(record.status, RunStatus::Pruned | RunStatus::Unneeded) {
+        line("why", record.because.as_deref().unwrap_or_default().to_owned());
+    }
     if record.status == RunStatus::Failed {
         line("why", failure(record));
     }

@@ -17,10 +17,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::check::Verdict;
 use crate::expand::Desired;
+use crate::expand::domain::Domain;
 use crate::price::Rates;
 use crate::queue::{Limits, Quotas, Treasury};
 use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State, Tally};
 use crate::spec::types::Project;
+
+use sweeps::Known;
 
 pub use plan::{Action, Drift, Origin, Plan, Planned, Reason};
 
@@ -114,6 +117,9 @@ struct Differ<'a> {
     in_progress: usize,
     kept: Vec<&'a RunRecord>,
     tallies: Option<BTreeMap<&'a str, Tally>>,
+    domains: FxHashMap<Arc<str>, Option<Domain>>,
+    /// Searching jobs whose trials are other ones now.
+    retemplated: FxHashSet<Arc<str>>,
 }
 
 impl<'a> Differ<'a> {
@@ -134,6 +140,8 @@ impl<'a> Differ<'a> {
             in_progress: 0,
             kept: Vec::new(),
             tallies: None,
+            domains: FxHashMap::default(),
+            retemplated: FxHashSet::default(),
         }
     }
 
@@ -159,8 +167,11 @@ impl<'a> Differ<'a> {
                 Some(result) => self.reuse(spec, result, Arc::clone(&self.new), Origin::Edit),
                 None => self.act(spec, Action::Create, Origin::Edit, Arc::clone(&self.new)),
             },
-            Some(record) if record.spec.fingerprint == spec.fingerprint => self.same(spec, record),
-            Some(record) => self.different(spec, record),
+            Some(record) => match self.filled(spec, record) {
+                Known::Misfit(reasons) => self.act(spec, Action::Rerun, Origin::Edit, reasons.into()),
+                Known::Same(known) if record.spec.fingerprint == known.fingerprint => self.same(&known, record),
+                Known::Same(known) => self.different(spec, &known, record),
+            },
         }
     }
 
@@ -208,8 +219,12 @@ impl<'a> Differ<'a> {
         }
     }
 
-    fn different(&mut self, spec: &Arc<RunSpec>, record: &'a RunRecord) {
-        let mut reasons = reasons::of_result(&record.spec, spec);
+    /// Something that makes the result is another. `known` is the wanted run with the params that an open trial had.
+    fn different(&mut self, spec: &Arc<RunSpec>, known: &RunSpec, record: &'a RunRecord) {
+        let mut reasons = reasons::of_result(&record.spec, known);
+        if spec.is_open() {
+            self.retemplated.insert(Arc::clone(&spec.job.job));
+        }
         let mut origin = Origin::Edit;
         let gone = record.spec.job.needs.iter().filter(|n| !spec.job.needs.contains(n)).map(|n| Reason {
             key: format!("needs.{n}"),
@@ -276,6 +291,11 @@ impl<'a> Differ<'a> {
             let address = &record.spec.address;
             let in_scope = self.in_scope(record);
             if !in_scope || wanted.contains(address) {
+                continue;
+            }
+            if self.is_worth_keeping(record) {
+                self.unchanged += 1;
+                self.in_progress += usize::from(!record.status.is_terminal());
                 continue;
             }
             let action = if record.status.is_terminal() { Action::Forget } else { Action::Cancel };

@@ -123,6 +123,26 @@ fn limits(d: &mut Differences, before: &RunSpec, after: &RunSpec) {
     let failed = |s: Option<&SweepSpec>| s.and_then(|s| s.max_failed).map(|n| n.to_string());
     let time = |s: Option<&SweepSpec>| s.and_then(|s| s.max_time).map(|t| t.to_string());
     let cost = |s: Option<&SweepSpec>| s.and_then(|s| s.max_cost).map(|m| m.to_string());
+    let search = |s: Option<&SweepSpec>| s.and_then(|s| s.search.clone());
+    let (a, b) = (search(old), search(new));
+    d.compare("sweep.method", a.as_ref().map(|s| s.method.name().to_owned()), b.as_ref().map(|s| s.method.name().to_owned()));
+    if let (Some(a), Some(b)) = (&a, &b) {
+        d.compare("sweep.seed", Some(a.seed.to_string()), Some(b.seed.to_string()));
+        if a.space != b.space {
+            d.compare("sweep.parameters", None, Some("another space".to_owned()));
+        }
+        if a.options != b.options {
+            d.compare("sweep.options", None, Some("others".to_owned()));
+        }
+        if a.points != b.points {
+            d.compare("sweep.points", None, Some("others".to_owned()));
+        }
+        d.compare("sweep.trials", a.trials.map(|n| n.to_string()), b.trials.map(|n| n.to_string()));
+    }
+    let prune = |s: &Option<Arc<crate::record::SearchSpec>>| {
+        s.as_ref().and_then(|s| s.prune.as_ref().map(|p| format!("{} {p:?}", p.method.name())))
+    };
+    d.compare("sweep.prune", prune(&a), prune(&b));
     d.compare("sweep.max_failed", failed(old), failed(new));
     d.compare("sweep.max_time", time(old), time(new));
     d.compare("sweep.max_cost", cost(old), cost(new));

@@ -67,6 +67,7 @@ impl Engine {
         else {
             return;
         };
+        self.untell(&job);
         let entry = self.index.job(&job);
         if entry.members.remove(&id) {
             let count = entry.count(status);
@@ -126,6 +127,7 @@ impl Engine {
         entry.open = entry.open.saturating_sub(1);
         *entry.count(after) += 1;
         self.index.touched.push(job);
+        self.tell(address);
         if let Some(spec) = next {
             self.plan(&spec, now);
         } else if withdrawn {
@@ -197,8 +199,12 @@ impl Engine {
 
     fn launch(&mut self, id: u32, reservation: Box<Reservation>, now: Timestamp) {
         self.place(id, Place::Held);
+        let Some(address) = self.index.address(id).cloned() else { return };
+        if let Err(words) = self.suggest(&address, now) {
+            self.gate.treasury_mut().cancel(&reservation);
+            return self.over(&address, Event::Unneeded { address: address.clone(), because: words.into() }, now);
+        }
         let Some(record) = self.record(id) else { return };
-        let address = record.spec.address.clone();
         let number = record.attempts.last().map_or(1, |a| a.number.saturating_add(1));
         let attempt = attempt_id(record, number);
         match self.bound(record, attempt.clone(), limit(reservation.timeout, reservation.deadline)) {

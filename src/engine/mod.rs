@@ -12,6 +12,7 @@ mod observe;
 mod orders;
 pub mod policy;
 pub mod port;
+pub mod search;
 mod sweep;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct Engine {
     state: State,
     gate: Gate,
     index: Index,
+    searchers: search::Searchers,
     launching: bool,
     reachable: bool,
     step: Step,
@@ -73,7 +75,15 @@ impl Engine {
     #[must_use]
     pub fn with_budgets(state: State, limits: Limits, treasury: Treasury) -> Self {
         let gate = Gate::new(Pool::new(limits), treasury);
-        let mut engine = Self { state, gate, index: Index::default(), launching: true, reachable: true, step: Step::default() };
+        let mut engine = Self {
+            state,
+            gate,
+            index: Index::default(),
+            searchers: search::Searchers::default(),
+            launching: true,
+            reachable: true,
+            step: Step::default(),
+        };
         let addresses: Vec<Address> = {
             let mut by_seq: Vec<&RunRecord> = engine.state.runs.values().collect();
             by_seq.sort_unstable_by_key(|r| r.seq);

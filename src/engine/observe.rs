@@ -41,7 +41,10 @@ impl Engine {
             }
             Observation::Metrics { attempt, points } => {
                 if self.phase(&attempt).is_some() && !points.is_empty() {
+                    let verdict = self.judge(&attempt, &points);
+                    let address = attempt.address.clone();
                     self.emit(Event::Metrics { attempt, points }, now);
+                    verdict.into_iter().for_each(|why| self.end_for(&address, Cause::Pruned, why, now));
                 }
             }
             Observation::Noticed { attempt, anomaly } => self.notice(attempt, anomaly, now),

@@ -26,22 +26,23 @@ impl Command {
         }
     }
 
-    /// Words that wait for results of needs.
-    pub fn late(&self) -> impl Iterator<Item = &Template> {
-        self.argv.iter().chain(self.vars.iter().map(|(_, t)| t)).filter(|t| t.is_late())
+    /// Words that wait for results of needs, or for params where these are `open`.
+    pub fn late(&self, open: bool) -> impl Iterator<Item = &Template> {
+        self.argv.iter().chain(self.vars.iter().map(|(_, t)| t)).filter(move |t| t.is_late() || (open && t.is_per_run()))
     }
 
     /// The words of one run.
-    pub fn render(&self, scope: Scope<'_>) -> Result<CommandLine, (Span, RenderError)> {
-        let argv = self.argv.iter().map(|t| word(t, scope)).collect::<Result<Vec<_>, _>>()?;
-        let vars = self.vars.iter().map(|(n, t)| word(t, scope).map(|w| (Arc::clone(n), w))).collect::<Result<Vec<_>, _>>()?;
+    /// `open`: what depends on params stays a template.
+    pub fn render(&self, scope: Scope<'_>, open: bool) -> Result<CommandLine, (Span, RenderError)> {
+        let argv = self.argv.iter().map(|t| word(t, scope, open)).collect::<Result<Vec<_>, _>>()?;
+        let vars = self.vars.iter().map(|(n, t)| word(t, scope, open).map(|w| (Arc::clone(n), w))).collect::<Result<Vec<_>, _>>()?;
         Ok(CommandLine { argv, vars })
     }
 }
 
-/// A word of one run: known now, or the template when it waits for needs.
-pub fn word(template: &Template, scope: Scope<'_>) -> Result<Arg, (Span, RenderError)> {
-    if template.is_late() {
+/// A word of one run: known now, or the template when it waits for needs or for params.
+pub fn word(template: &Template, scope: Scope<'_>, open: bool) -> Result<Arg, (Span, RenderError)> {
+    if template.is_late() || (open && template.is_per_run()) {
         return Ok(Arg::Late(Arc::clone(&template.source)));
     }
     template.word(scope).map(Arg::Text).map_err(|words| (template.span(), words))

@@ -96,6 +96,14 @@ pub fn of_job(runs: impl Iterator<Item = Fingerprint>) -> Digest {
     e.finish()
 }
 
+/// The same for a job whose runs find their params while it runs: the space counts.
+pub fn of_search(job: &Digest, space: &crate::record::Space) -> Digest {
+    let mut e = Encoder::new("search");
+    e.0.update(&job.0);
+    e.text(&serde_json::to_string(space).unwrap_or_default());
+    e.finish()
+}
+
 /// A run's own fingerprint with those of its needs.
 pub fn seal(own: Fingerprint, needs: &[(&str, Digest)]) -> Fingerprint {
     if needs.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::template::{Names, Scope, Template};
 use crate::base::{Diagnostics, FileId, SourceMap, Span};
-use crate::record::{Arg, Goal, RunRecord, RunSpec};
+use crate::record::{Arg, Goal, RunRecord, RunSpec, RunStatus};
 
 /// Where the records of a need's runs come from.
 pub trait Results {
@@ -31,7 +31,7 @@ pub type Bound = (Vec<Arc<str>>, Vec<(String, Arc<str>)>);
 pub fn bind(spec: &RunSpec, results: &dyn Results) -> Result<Bound, String> {
     let needs = if is_late(spec) { context(spec, results) } else { Value::Null };
     let inputs = spec.job.late_inputs.clone().unwrap_or_else(|| json!({}));
-    let binder = Binder { spec, needs, inputs };
+    let binder = Binder { params: params(spec), needs, inputs };
     let argv = spec.command.argv.iter().map(|a| binder.word(a)).collect::<Result<Vec<_>, _>>()?;
     let mut env = Vec::new();
     for (name, arg) in &spec.job.env {
@@ -43,13 +43,25 @@ pub fn bind(spec: &RunSpec, results: &dyn Results) -> Result<Bound, String> {
     Ok((argv, env))
 }
 
-struct Binder<'a> {
-    spec: &'a RunSpec,
+/// The params, with null for those of the space that this trial lacks.
+fn params(spec: &RunSpec) -> Vec<(Arc<str>, Value)> {
+    let mut all = spec.params.clone();
+    let search = spec.job.sweep.as_ref().and_then(|s| s.search.as_ref());
+    for parameter in search.iter().flat_map(|s| &s.space.parameters) {
+        if !all.iter().any(|(n, _)| *n == parameter.name) {
+            all.push((Arc::clone(&parameter.name), Value::Null));
+        }
+    }
+    all
+}
+
+struct Binder {
+    params: Vec<(Arc<str>, Value)>,
     needs: Value,
     inputs: Value,
 }
 
-impl Binder<'_> {
+impl Binder {
     fn word(&self, arg: &Arg) -> Result<Arc<str>, String> {
         let text = match arg {
             Arg::Text(text) => return Ok(Arc::clone(text)),
@@ -58,7 +70,7 @@ impl Binder<'_> {
         let keys = |v: &Value| v.as_object().map(|m| m.keys().map(|k| Arc::from(k.as_str())).collect()).unwrap_or_default();
         let names = Names {
             inputs: keys(&self.inputs),
-            params: self.spec.params.iter().map(|(n, _)| Arc::clone(n)).collect(),
+            params: self.params.iter().map(|(n, _)| Arc::clone(n)).collect(),
             needs: Some(keys(&self.needs)),
         };
         let nowhere = Span { file: FileId(u32::MAX), start: 0, end: 0 };
@@ -67,7 +79,7 @@ impl Binder<'_> {
         let Some(template) = template else {
             return Err(diags.as_slice().first().map_or_else(|| "not a template".to_owned(), |d| d.message.clone()));
         };
-        template.word(Scope { inputs: &self.inputs, params: &self.spec.params, needs: Some(&self.needs) })
+        template.word(Scope { inputs: &self.inputs, params: &self.params, needs: Some(&self.needs) })
     }
 }
 
@@ -129,7 +141,9 @@ fn run(record: &RunRecord) -> Value {
 pub fn best<'r>(runs: &[&'r RunRecord]) -> Option<&'r RunRecord> {
     let metric = runs.first()?.spec.job.metric.as_ref()?;
     let mut best: Option<(f64, &RunRecord)> = None;
-    for run in runs {
+    // A trial that was ended early, or failed, has no result: it counts only where nothing has.
+    let some = runs.iter().any(|r| r.status == RunStatus::Succeeded);
+    for run in runs.iter().filter(|r| !some || r.status == RunStatus::Succeeded) {
         let Some(value) = run.metrics.get(metric.name.as_str()).and_then(|m| m.last).filter(|v| v.is_finite()) else { continue };
         let better = best.is_none_or(|(b, _)| match metric.goal {
             Goal::Minimize => value < b,

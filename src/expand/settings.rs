@@ -135,13 +135,31 @@ impl Settings {
             || resources.into_iter().flatten().any(|p| p)
     }
 
-    /// Variables that wait for results of needs.
-    pub fn late(&self) -> impl Iterator<Item = &Template> {
-        self.env.iter().map(|(_, t)| t).filter(|t| t.is_late())
+    /// Where settings other than variables depend on params.
+    pub fn on_params(&self) -> Vec<Span> {
+        fn at<'s, T: crate::spec::scalar::Scalar + Clone + 's>(slots: impl IntoIterator<Item = &'s Slot<T>>) -> Vec<Span> {
+            slots.into_iter().filter(|s| s.is_per_run()).map(Slot::span).collect()
+        }
+        let mut all = at([&self.image, &self.workdir, &self.priority].into_iter().flatten());
+        all.extend(at(self.inputs.iter().chain(&self.outputs).chain(self.labels.iter().map(|(_, s)| s))));
+        all.extend(at([&self.timeout, &self.grace, &self.estimate.time, &self.estimate.per_epoch]
+            .into_iter()
+            .chain(&self.backoff)
+            .flatten()));
+        all.extend(at(self.retry.iter().chain([&self.estimate.epochs]).flatten()));
+        all.extend(at(&self.gpu));
+        all.extend(at(&self.cpu));
+        all.extend(at(&self.memory));
+        all
+    }
+
+    /// Variables that wait for results of needs, or for params where these are `open`.
+    pub fn late(&self, open: bool) -> impl Iterator<Item = &Template> {
+        self.env.iter().map(|(_, t)| t).filter(move |t| t.is_late() || (open && t.is_per_run()))
     }
 
     /// The settings of one run. `base` holds what does not come from templates.
-    pub fn render(&self, base: JobSpec, scope: Scope<'_>, priorities: &[(Arc<str>, i32)], diags: &mut Diagnostics) -> JobSpec {
+    pub fn render(&self, base: JobSpec, scope: Scope<'_>, priorities: &[(Arc<str>, i32)], open: bool, diags: &mut Diagnostics) -> JobSpec {
         let get_u32 = |i: usize, default: u32, diags: &mut Diagnostics| {
             self.retry.get(i).and_then(|s| s.as_ref()).and_then(|s| s.get(scope, diags)).unwrap_or(default)
         };
@@ -166,7 +184,7 @@ impl Settings {
         }
         JobSpec {
             image: text(&self.image, diags),
-            env: self.render_env(scope, diags),
+            env: self.render_env(scope, open, diags),
             secret_env: self.secrets.clone(),
             workdir: self.workdir.as_ref().and_then(|s| self.path(s, scope, diags)).filter(|p| p != "."),
             resources: self.resources(scope, diags),
@@ -195,10 +213,10 @@ impl Settings {
             .ok()
     }
 
-    fn render_env(&self, scope: Scope<'_>, diags: &mut Diagnostics) -> BTreeMap<String, crate::record::Arg> {
+    fn render_env(&self, scope: Scope<'_>, open: bool, diags: &mut Diagnostics) -> BTreeMap<String, crate::record::Arg> {
         let mut env = BTreeMap::new();
         for (name, template) in &self.env {
-            match word(template, scope) {
+            match word(template, scope, open) {
                 Ok(arg) => {
                     env.insert(name.to_string(), arg);
                 }

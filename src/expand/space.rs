@@ -19,6 +19,23 @@ pub const MAX_RUNS: u128 = 1_000_000;
 /// Params of one run: its key in the address and the values.
 pub type Point = (Option<String>, Vec<(Arc<str>, Value)>);
 
+/// The runs of a job, and how they search where that is decided while they run.
+#[derive(Default)]
+pub struct Trials {
+    /// A key and params for each; no params where they are found later.
+    pub points: Vec<Point>,
+    /// Set where trials are found, or end early, while the sweep runs.
+    pub search: Option<SearchSpec>,
+    /// Some point of the space.
+    pub sample: Params,
+}
+
+impl From<Vec<Point>> for Trials {
+    fn from(points: Vec<Point>) -> Self {
+        Self { points, ..Self::default() }
+    }
+}
+
 /// What a space is made in.
 pub struct Context<'a> {
     /// The workflow's inputs, for bounds that are templates.
@@ -158,16 +175,33 @@ fn key(row: &[(Arc<str>, Value)]) -> String {
 }
 
 /// The trials of a sweep.
-pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Vec<Point> {
-    let Some((spec, domain)) = super::search::read(sweep, span, cx, diags) else { return Vec::new() };
+pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Trials {
+    let Some((spec, domain)) = super::search::read(sweep, span, cx, diags) else { return Trials::default() };
     if !is_built(sweep, spec.method, diags) {
-        return Vec::new();
+        return Trials::default();
     }
     let rows = match spec.method {
         Method::Grid => grid(&spec, &domain, sweep, diags),
+        method if !method.is_fixed() => open(&spec, sweep, diags),
         _ => random(&spec, &domain, sweep, diags),
     };
-    rows.into_iter().enumerate().map(|(i, row)| (Some(i.to_string()), row)).collect()
+    let points = rows.into_iter().enumerate().map(|(i, row)| (Some(i.to_string()), row)).collect();
+    let sample = domain.random(spec.seed, 0, &Params::new()).unwrap_or_default();
+    let search = Some(spec).filter(|s| s.prune.is_some() || !s.method.is_fixed());
+    Trials { points, search, sample }
+}
+
+/// Trials whose params are found while the sweep runs.
+fn open(spec: &SearchSpec, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
+    if sweep.metric.is_none() {
+        let message = format!("the method `{}` learns from a metric, and the sweep names none", spec.method.name());
+        diags.push(Diagnostic::error("missing-key", sweep.method.0.1, message).hint("add `metric: {name: val_loss, goal: minimize}`"));
+    }
+    let count = spec.trials.unwrap_or_default();
+    if too_many(u128::from(count), sweep.trials.as_ref().map_or(sweep.span, |t| t.span()), diags) {
+        return Vec::new();
+    }
+    vec![Params::new(); usize::try_from(count).unwrap_or_default()]
 }
 
 fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
@@ -179,8 +213,11 @@ fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
     if !built {
         later(sweep.method.0.1, &format!("the method `{}`", sweep.method.0.0));
     }
-    if let Some(prune) = &sweep.prune {
-        later(prune.span, "`prune`");
+    if let (Some(prune), None) = (&sweep.prune, &sweep.metric) {
+        diags.push(
+            Diagnostic::error("missing-key", prune.span, "`prune` judges trials by a metric, and the sweep names none")
+                .hint("add `metric: {name: val_loss, goal: minimize}`"),
+        );
     }
     if let Some(p) = sweep.max_time.as_ref().filter(|p| p.0 == crate::base::Millis(0)) {
         diags.push(

@@ -11,7 +11,7 @@ use super::instance::Instance;
 use super::names;
 use super::settings::{From, Settings};
 use super::slot::Compile;
-use super::space::{self, Context, Point};
+use super::space::{self, Context, Point, Trials};
 use super::template::{Names, Scope, Template};
 use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, Value, suggest};
 use crate::record::{InputDigest, JobSpec, RunSpec, SweepSpec};
@@ -62,11 +62,15 @@ impl Spreader<'_, '_> {
         let decl = instance.decl;
         let mut names = Names { inputs: instance.input_names.to_vec(), ..Names::default() };
         let before = self.diags.as_slice().len();
-        let Some(points) = self.points(instance, &names) else {
+        let Some(Trials { points, search, sample }) = self.points(instance, &names) else {
             self.refuse(instance, &names, before);
             return None;
         };
-        names.params = param_names(&points);
+        let open = search.as_ref().is_some_and(|s| !s.method.is_fixed());
+        names.params = match &search {
+            Some(search) if open => search.space.parameters.iter().map(|p| Arc::clone(&p.name)).collect(),
+            _ => param_names(&points),
+        };
         self.check_params(&names.params, instance.span);
         let late_names = Names { needs: Some(instance.need_names.clone()), ..names.clone() };
         let (cx, late) = (Compile { names: &names, sources: self.sources }, Compile { names: &late_names, sources: self.sources });
@@ -75,14 +79,17 @@ impl Spreader<'_, '_> {
         let command = Command::compile(decl.run.as_ref()?, late, self.diags)?;
         let mut spread = Spread { job: described(instance), needs: instance.needs.clone(), runs: Vec::with_capacity(points.len()) };
         let many = decl.matrix.is_some() || decl.sweep.is_some();
+        if open {
+            self.refuse_late(&settings);
+        }
         let base = JobSpec {
             job: Arc::clone(&instance.address),
             file: Some(Arc::clone(&instance.file)),
             team: instance.team.as_ref().map(ToString::to_string),
             needs: instance.needs.iter().map(|(a, _)| Arc::clone(a)).collect(),
-            late_inputs: late_inputs(&instance.inputs, settings.late().chain(command.late())),
+            late_inputs: late_inputs(&instance.inputs, settings.late(open).chain(command.late(open))),
             many,
-            sweep: decl.sweep.as_ref().map(|s| Arc::new(limits(s))),
+            sweep: decl.sweep.as_ref().map(|s| Arc::new(SweepSpec { search: search.clone().map(Arc::new), ..limits(s) })),
             parallel: spread.job.parallel,
             ..JobSpec::default()
         };
@@ -92,23 +99,24 @@ impl Spreader<'_, '_> {
             if self.diags.as_slice().len() > before + ENOUGH {
                 break;
             }
-            let params = ordered(&names.params, values);
+            // What an open trial is to try is not known yet: a sample shows what cannot be right.
+            let params = ordered(&names.params, if open { sample.clone() } else { values });
             let scope = Scope { inputs: &instance.inputs, params: &params, needs: None };
             if shared.is_none() || settings.is_per_run() {
-                let mut job = settings.render(base.clone(), scope, &self.priorities, self.diags);
+                let mut job = settings.render(base.clone(), scope, &self.priorities, open, self.diags);
                 job.inputs = self.digests(&settings, scope);
                 let digest = fingerprint::of_settings(&job);
                 shared = Some((Arc::new(job), digest));
             }
             let Some((job, digest)) = &shared else { break };
-            let command = match command.render(scope) {
+            let command = match command.render(scope, false).and_then(|known| if open { command.render(scope, true) } else { Ok(known) }) {
                 Ok(command) => command,
                 Err((span, words)) => {
                     self.diags.push(Diagnostic::error("template", span, words));
                     continue;
                 }
             };
-            let params: Vec<_> = params.into_iter().filter(|(_, v)| !v.is_null() || decl.matrix.is_some()).collect();
+            let params: Vec<_> = params.into_iter().filter(|(_, v)| !open && (!v.is_null() || decl.matrix.is_some())).collect();
             let (workflow, name) = instance.address.split_once('/').unwrap_or((&instance.address, ""));
             let address = Address::new(workflow, name, key.as_deref());
             let fingerprint = fingerprint::of_run(digest, &params, &command);
@@ -117,7 +125,17 @@ impl Spreader<'_, '_> {
         Some(spread)
     }
 
-    fn points(&mut self, instance: &Instance<'_>, names: &Names) -> Option<Vec<Point>> {
+    /// Settings that depend on params cannot be known before an open trial starts.
+    fn refuse_late(&mut self, settings: &Settings) {
+        for span in settings.on_params() {
+            self.diags.push(
+                Diagnostic::error("open-params", span, "the params of this sweep are found while it runs, and this must be known before")
+                    .hint("use params in `run` and `env` alone; the trial's own name is in $OPPEN_ADDRESS"),
+            );
+        }
+    }
+
+    fn points(&mut self, instance: &Instance<'_>, names: &Names) -> Option<Trials> {
         let cx = Context { inputs: &instance.inputs, names, sources: self.sources };
         let before = self.diags.as_slice().len();
         let points = match (&instance.decl.matrix, &instance.decl.sweep) {
@@ -127,11 +145,11 @@ impl Spreader<'_, '_> {
                         .hint("make the matrix axis a parameter with `values`")
                         .related(matrix.span, "the matrix is here"),
                 );
-                Vec::new()
+                Trials::default()
             }
-            (Some(matrix), None) => space::matrix(matrix, &cx, self.diags),
+            (Some(matrix), None) => space::matrix(matrix, &cx, self.diags).into(),
             (None, Some(sweep)) => space::sweep(sweep, sweep.span, &cx, self.diags),
-            (None, None) => vec![(None, Vec::new())],
+            (None, None) => vec![(None, Vec::new())].into(),
         };
         if self.diags.as_slice().len() > before && self.diags.has_errors() { None } else { Some(points) }
     }
@@ -150,7 +168,8 @@ impl Spreader<'_, '_> {
         let params = ordered(&names.params, Vec::new());
         let scope = Scope { inputs: &instance.inputs, params: &params, needs: None };
         let mut problems = Diagnostics::default();
-        let job = Settings::compile(&from, cx, late, &mut problems).render(JobSpec::default(), scope, &self.priorities, &mut problems);
+        let job =
+            Settings::compile(&from, cx, late, &mut problems).render(JobSpec::default(), scope, &self.priorities, false, &mut problems);
         self.refused.push(Refused { span, runs, job: (!problems.has_errors()).then_some(job) });
     }
 
@@ -228,6 +247,7 @@ fn limits(sweep: &crate::spec::types::Sweep) -> SweepSpec {
         max_failed: sweep.max_failed.as_ref().map(|p| p.0),
         max_time: sweep.max_time.as_ref().map(|p| p.0),
         max_cost: sweep.max_cost.as_ref().map(|p| p.0),
+        ..SweepSpec::default()
     }
 }
 

@@ -61,6 +61,9 @@ fn append(desired: &mut Desired, spread: Spread, needs: Vec<(usize, Span)>, dige
         })
         .collect();
     let digest = fingerprint::of_job(sealed.iter().map(|r| r.fingerprint));
+    // What is downstream of a search depends on where it searches.
+    let space = sealed.first().filter(|r| r.is_open()).and_then(|r| r.job.sweep.as_ref()?.search.as_ref().map(|s| &s.space));
+    let digest = space.map_or(digest, |space| fingerprint::of_search(&digest, space));
     desired.runs.extend(sealed);
     desired.jobs.push(DesiredJob { needs, runs: first..desired.runs.len(), ..spread.job });
     digest

@@ -26,6 +26,13 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
+    /// True for a trial whose params are found when it starts.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let search = self.job.sweep.as_ref().and_then(|s| s.search.as_ref());
+        self.params.is_empty() && search.is_some_and(|s| !s.method.is_fixed())
+    }
+
     /// The trial with its params: its fingerprint is that of the open trial with the params folded in, so that an unchanged trial
     /// is known again.
     #[must_use]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::search::SearchSpec;
 use super::state::{RunStatus, State};
 use crate::base::{Millis, Money, Timestamp};
 
@@ -28,6 +29,12 @@ pub struct SweepSpec {
     /// Most that all trials together may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<Money>,
+    /// How its trials are found and which of them end early, where that is decided while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Arc<SearchSpec>>,
+    /// Sweeps whose finished trials are known beforehand, as `workflow/job`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm_start: Vec<Arc<str>>,
 }
 
 /// What is known of a sweep beside its trials.

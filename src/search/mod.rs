@@ -5,6 +5,7 @@
 
 mod fixed;
 pub mod prune;
+mod rules;
 
 use std::sync::Arc;
 

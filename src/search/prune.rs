@@ -3,7 +3,7 @@
 //! In: values that trials report, in the order of the record. Out: go on or end, with the reason. Must never end a trial on a value
 //! that is unknown.
 
-use crate::record::{Goal, PruneSpec, SearchSpec};
+use crate::record::SearchSpec;
 
 /// What becomes of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +45,5 @@ pub trait Pruner {
 /// The pruner of a search, if it has one.
 #[must_use]
 pub fn pruner(spec: &SearchSpec) -> Option<Box<dyn Pruner>> {
-    spec.prune.as_ref().map(|p| make(p, spec.goal, spec.seed))
-}
-
-fn make(_: &PruneSpec, _: Goal, _: u64) -> Box<dyn Pruner> {
-    Box::new(Never)
-}
-
-struct Never;
-
-impl Pruner for Never {
-    fn report(&mut self, _: u64, _: u64, _: Option<f64>) -> Verdict {
-        Verdict::Continue
-    }
-    fn complete(&mut self, _: u64) {}
+    spec.prune.as_ref().map(|p| super::rules::make(p, spec.goal))
 }

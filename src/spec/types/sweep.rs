@@ -118,7 +118,7 @@ document! {
         "seed" seed: Option<Plain<u32>>,
         /// Settings of the method.
         "options" options: Option<MethodOptions>,
-        /// Early end of bad trials. Not built yet.
+        /// Early end of bad trials.
         "prune" prune: Option<PruneDecl>,
         /// Most that all trials together may cost; trials that the money does not reach are not run, and that is no failure.
         "max_cost" max_cost: Option<Plain<Money>>,

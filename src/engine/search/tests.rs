@@ -1,0 +1,111 @@
+use super::*;
+use crate::base::Millis;
+use crate::engine::{Command, Input, Launch, Observation, Order, Step};
+use crate::queue::Limits;
+use crate::record::{Arg, Cause, CommandLine, Distribution, Goal, JobSpec, Method, MetricGoal, Outcome, Parameter, RunSpec, Space};
+
+fn search(method: Method) -> SearchSpec {
+    let x = Parameter { name: "x".into(), dist: Distribution::Uniform { min: -1.0, max: 1.0 }, when: Vec::new() };
+    SearchSpec {
+        space: Space { parameters: vec![x], ..Space::default() },
+        method,
+        options: Default::default(),
+        seed: 7,
+        goal: Goal::Minimize,
+        trials: Some(3),
+        parallel: None,
+        points: Vec::new(),
+        prune: None,
+    }
+}
+
+fn trials(n: usize) -> Vec<Order> {
+    let sweep = SweepSpec { search: Some(search(Method::Tpe).into()), ..SweepSpec::default() };
+    let job = Arc::new(JobSpec {
+        job: "w/t".into(),
+        sweep: Some(sweep.into()),
+        metric: Some(MetricGoal { name: "loss".into(), goal: Goal::Minimize }),
+        grace: Millis::from_secs(1),
+        late_inputs: Some(serde_json::json!({})),
+        ..JobSpec::default()
+    });
+    let command = CommandLine { argv: vec!["train".into(), Arg::Late("x={{ params.x }}".into())], vars: Vec::new() };
+    let one = |i: usize| RunSpec {
+        address: Address::new("w", "t", Some(&i.to_string())),
+        job: Arc::clone(&job),
+        command: command.clone(),
+        ..RunSpec::default()
+    };
+    (0..n).map(|i| Order::Run(one(i).into())).collect()
+}
+
+fn engine(n: usize) -> (Engine, Step) {
+    let mut engine = Engine::new(Default::default(), Limits { max_concurrent: 1, ..Limits::default() });
+    let step = engine.step(Input::Apply { plan_id: "p".into(), by: "me".into(), orders: trials(n) }, Timestamp(0));
+    (engine, step)
+}
+
+fn launch(step: &Step) -> Launch {
+    let found = step.commands.iter().find_map(|c| match c {
+        Command::Submit(launch) => Some((**launch).clone()),
+        _ => None,
+    });
+    found.expect("a launch")
+}
+
+fn end(engine: &mut Engine, launch: &Launch, cause: Cause, loss: f64, now: i64) -> Step {
+    let attempt = launch.attempt.clone();
+    let points = vec![MetricPoint { name: "loss".into(), step: None, value: Some(loss), at: None }];
+    engine.step(Input::Observed(Observation::Metrics { attempt: attempt.clone(), points }), Timestamp(now));
+    let outcome = Outcome::new(cause, None, "");
+    engine.step(
+        Input::Observed(Observation::Ended { attempt, started: Some(Timestamp(0)), at: Timestamp(now), outcome, outputs: Vec::new() }),
+        Timestamp(now),
+    )
+}
+
+#[test]
+fn a_trial_is_given_its_params_before_it_is_admitted_and_keeps_them() {
+    let (mut engine, step) = engine(3);
+    let words: Vec<String> = step.events.iter().map(|e| format!("{e:?}").split([' ', '{']).next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(words, ["PlanApplied", "Planned", "Planned", "Planned", "Suggested", "SweepBegan", "Admitted"]);
+    let first = launch(&step);
+    let x = first.spec.params[0].1.to_string();
+    assert_eq!(first.argv.last().map(|a| &**a), Some(&*format!("x={x}")));
+    assert!(first.env.iter().any(|(n, v)| n == "OPPEN_PARAM_X" && **v == *x), "{:?}", first.env);
+    // An interruption is tried again with the same params; nothing is asked for a second time.
+    end(&mut engine, &first, Cause::Interrupted, 0.5, 1000);
+    let later = Timestamp(3_600_000);
+    let step = engine.step(Input::Cancel { addresses: vec![Address::new("w", "t", Some("1"))], by: "me".into() }, later);
+    let second = step.commands.iter().any(|c| matches!(c, Command::Stop { .. }));
+    assert!(second, "the second trial has the slot while the first waits");
+    let other = launch_of(&engine, "1");
+    let step = end(&mut engine, &other, Cause::Cancelled, 0.5, 3_600_000);
+    let again = launch(&step);
+    assert_eq!((again.attempt.number, again.spec.params[0].1.to_string()), (2, x));
+    assert!(!step.events.iter().any(|e| matches!(e, Event::Suggested { .. })));
+}
+
+fn launch_of(engine: &Engine, key: &str) -> Launch {
+    let record = &engine.state().runs[&Address::new("w", "t", Some(key))];
+    let attempt = AttemptId { address: record.spec.address.clone(), generation: 1, number: 1 };
+    Launch { attempt, spec: Arc::clone(&record.spec), argv: Vec::new(), env: Vec::new(), timeout: None }
+}
+
+#[test]
+fn an_engine_made_again_from_the_state_suggests_the_same() {
+    let (mut one, step) = engine(3);
+    let first = launch(&step);
+    let (mut at, mut live) = (1000, first);
+    for _ in 0..2 {
+        let mut two = Engine::new(one.state().clone(), Limits { max_concurrent: 1, ..Limits::default() });
+        let a = end(&mut one, &live, Cause::Success, 0.5, at);
+        let b = end(&mut two, &live, Cause::Success, 0.5, at);
+        let suggested = |step: &Step| step.events.iter().find(|e| matches!(e, Event::Suggested { .. })).cloned();
+        assert!(suggested(&a).is_some());
+        assert_eq!(suggested(&a), suggested(&b));
+        assert_eq!(one.state(), two.state());
+        live = launch(&a);
+        at += 1000;
+    }
+}

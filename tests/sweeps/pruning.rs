@@ -1,0 +1,69 @@
+//! Trials that are ended early, and a kill in the middle.
+
+use super::project::Project;
+
+/// 200 trials of nine steps; a trial's values are its `x`, so that small ones are good.
+const ASHA: &str = "  train:
+    run: |
+      echo \"$OPPEN_ADDRESS\" >> starts
+      for step in 1 2 3 4 5 6 7 8 9; do
+        echo \"step=$step loss=$OPPEN_PARAM_X\"
+        sleep 0.25
+      done
+    resources: {cpu: 0.01, memory: 1Mi}
+    sweep:
+      method: random
+      seed: 3
+      trials: 200
+      parameters: {x: {min: 0.0, max: 1.0}}
+      metric: {name: loss, goal: minimize}
+      prune: {method: asha, min: 1, max: 9, eta: 3}
+  report: {needs: [train], run: 'echo {{ needs.train.best.params.x }} > report'}
+";
+
+#[test]
+fn killed_in_the_middle_of_two_hundred_trials_none_is_lost_and_none_is_doubled() {
+    let project = Project::new("pool: {max_concurrent: 60}\n", ASHA);
+    let mut apply = project.start(&["apply"]);
+    project.until("forty starts", || project.read("starts").lines().count() >= 40);
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    let text = project.expect(&["apply"], 0);
+    assert!(text.contains("pruned at loss 0."), "{text}");
+    let runs = project.runs();
+    let trials: Vec<_> = runs.iter().filter(|r| r["address"].as_str().unwrap().starts_with("w/train[")).collect();
+    assert_eq!(trials.len(), 200);
+    let of = |word: &str| trials.iter().filter(|r| r["status"] == word).count();
+    assert_eq!(of("succeeded") + of("pruned"), 200, "{} succeeded, {} pruned", of("succeeded"), of("pruned"));
+    assert!(of("pruned") >= 20 && of("succeeded") >= 1, "{} succeeded, {} pruned", of("succeeded"), of("pruned"));
+    let mut starts: Vec<String> = project.read("starts").lines().map(str::to_owned).collect();
+    starts.sort();
+    let mut wanted: Vec<String> = (0..200).map(|i| format!("w/train[{i}]")).collect();
+    wanted.sort();
+    assert_eq!(starts, wanted, "each trial once");
+
+    // The best of all trials was among those that were kept to the end, and a pruned trial stays so.
+    let x = |r: &serde_json::Value| r["params"]["x"].as_f64().unwrap();
+    let best = trials.iter().map(|r| x(r)).fold(f64::INFINITY, f64::min);
+    assert_eq!(project.read("report").trim(), best.to_string());
+    assert_eq!(project.plan(), [""; 0]);
+    let pruned = trials.iter().find(|r| r["status"] == "pruned").unwrap()["address"].as_str().unwrap();
+    let text = project.expect(&["explain", pruned], 0);
+    assert!(text.contains("is pruned") && text.contains("rung "), "{text}");
+}
+
+#[test]
+fn pruning_needs_a_metric_and_a_metric_that_never_comes_is_named() {
+    let project = Project::new(
+        "",
+        "  train:
+    run: 'echo step=1 los=0.5'
+    sweep: {method: random, trials: 2, parameters: {x: {min: 0.0, max: 1.0}}, prune: {method: median}}
+",
+    );
+    let text = project.expect(&["plan"], 4);
+    assert!(text.contains("`prune` judges trials by a metric, and the sweep names none"), "{text}");
+    project.edit("trials: 2", "trials: 2, metric: {name: loss, goal: minimize}");
+    let text = project.expect(&["apply"], 0);
+    assert!(text.contains("w/train: no trial reported `loss`; reported were `los`"), "{text}");
+}
