@@ -65,6 +65,8 @@ pub enum Command {
     Graph(Graph),
     /// Show what happened
     History(History),
+    /// Check that the ledger is whole: links, reservations, sums
+    Verify(super::verify::Verify),
     /// See or break the lock of the state
     Lock(Lock),
     /// Print the JSON schemas of the language and of the plan

@@ -23,6 +23,7 @@ mod status;
 pub mod submit;
 mod sweep;
 mod validate;
+mod verify;
 mod watch;
 
 pub use house::schemas;
@@ -102,6 +103,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Retry(args) => runs::act(&here, args, true),
         Command::Destroy(args) => runs::destroy(&here, args),
         Command::Graph(args) => house::graph(&here, args),
+        Command::Verify(args) => verify::run(&here, args),
         Command::Lock(args) => house::lock(&here, args),
         Command::Schema(args) => house::schema(&here, args),
         Command::Completions { shell } => house::completions(*shell),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
+use rustc_hash::FxHashMap;
+
 use super::{Store, StoreError};
+use crate::advise::report::Line;
 use crate::base::{Address, AttemptId, Capacity, Digest, Millis, Money, Timestamp};
 use crate::expand::{Rule, Scope};
 use crate::price::Rates;
@@ -239,6 +242,63 @@ impl Store {
         let sql = "SELECT 1 FROM runs INDEXED BY runs_open WHERE address >= ?1 || '/' AND address < ?1 || '0' \
             AND body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping')";
         self.db.prepare_cached(sql).and_then(|mut q| q.exists([workflow])).map_err(|e| self.io(&e))
+    }
+
+    /// Hands out what reports count, oldest first, without copying a word.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn lines(&self, mut each: impl FnMut(&Line<'_>)) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let sql = "SELECT at, kind, address, generation, attempt, amount, millis, cause, job, team, user, priority, gpu, gpus, \
+            off_peak_saved, spot_saved FROM ledger";
+        let mut query = self.db.prepare(sql).map_err(io)?;
+        let mut rows = query.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let text = |i| row.get_ref(i).and_then(|v| v.as_str().map_err(Into::into));
+            let maybe = |i| row.get_ref(i).and_then(|v| v.as_str_or_null().map_err(Into::into));
+            let line = || -> rusqlite::Result<Line<'_>> {
+                Ok(Line {
+                    at: row.get(0)?,
+                    kind: text(1)?,
+                    address: text(2)?,
+                    generation: row.get(3)?,
+                    attempt: row.get(4)?,
+                    amount: row.get(5)?,
+                    millis: row.get(6)?,
+                    cause: maybe(7)?,
+                    job: text(8)?,
+                    team: maybe(9)?,
+                    user: text(10)?,
+                    priority: text(11)?,
+                    gpu: maybe(12)?,
+                    gpus: row.get(13)?,
+                    off_peak: row.get(14)?,
+                    spot: row.get(15)?,
+                })
+            };
+            each(&line().map_err(io)?);
+        }
+        Ok(())
+    }
+
+    /// How often the result of each run was taken over instead of made, in a stretch of time.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn reused(&self, from: Timestamp, to: Timestamp) -> Result<FxHashMap<String, u64>, StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        let sql = "SELECT json_extract(body, '$.result.from'), count(*) FROM events \
+            WHERE body LIKE '{\"event\":\"reused\"%' AND at >= ?1 AND at < ?2 GROUP BY 1";
+        let mut query = self.db.prepare(sql).map_err(io)?;
+        let rows = query.query_map([from.0, to.0], |r| Ok((r.get::<_, Option<String>>(0)?, r.get::<_, i64>(1)?))).map_err(io)?;
+        let mut found = FxHashMap::default();
+        for row in rows {
+            if let (Some(from), times) = row.map_err(io)? {
+                found.insert(from, u64::try_from(times).unwrap_or(0));
+            }
+        }
+        Ok(found)
     }
 
     /// Hands out every entry, oldest first, with its number and its link.

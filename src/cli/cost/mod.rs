@@ -1,6 +1,7 @@
 //! `oppen cost`: what runs cost, before, while and after they run. A file a subcommand, its arguments beside it.
 
 pub mod estimate;
+pub mod report;
 
 use std::path::Path;
 
@@ -21,11 +22,14 @@ pub struct Cost {
 pub enum CostCommand {
     /// Price runs piece by piece, as if they started at a time
     Estimate(estimate::Estimate),
+    /// Show where the money went: totals, waste, savings
+    Report(report::Report),
 }
 
 /// `cost`
 pub fn run(here: &Path, args: &Cost) -> Outcome {
     match &args.command {
         CostCommand::Estimate(args) => estimate::run(here, args),
+        CostCommand::Report(args) => report::run(here, args),
     }
 }
