@@ -32,6 +32,10 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         let message = format!("a sweep with the method `{}` needs `trials`", method.name());
         diags.push(Diagnostic::error("missing-key", sweep.method.0.1, message).hint("add `trials: 20`"));
     }
+    if sweep.prune.is_none() && &*sweep.method.0.0 == "bohb" {
+        let message = "`bohb` is TPE with Hyperband, and the sweep has no `prune`";
+        diags.push(Diagnostic::error("missing-key", sweep.method.0.1, message).hint("add `prune: {method: hyperband, max: 81}`"));
+    }
     let (options, prune) = (options(sweep, diags), sweep.prune.as_ref().and_then(|p| prune(p, diags)));
     let points: Vec<Params> = sweep.points.iter().map(|p| flat(p, &reader.space)).collect();
     if diags.as_slice().len() > before {
@@ -246,6 +250,13 @@ fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
 
 fn options(sweep: &Sweep, diags: &mut Diagnostics) -> Options {
     let Some(o) = &sweep.options else { return Options::default() };
+    if matches!(&*sweep.method.0.0, "grid" | "random" | "sobol" | "halton") {
+        let message = format!("the method `{}` has no options", sweep.method.0.0);
+        diags.push(Diagnostic::error("bad-value", o.span, message).hint("remove `options`, or use a method that learns"));
+    }
+    if let Some(p) = &o.per_dollar {
+        diags.push(Diagnostic::error("not-yet", p.1, "`per_dollar` is not built yet").hint("remove it for now"));
+    }
     let all = [("none", Restarts::None), ("ipop", Restarts::Ipop), ("bipop", Restarts::Bipop)];
     Options {
         startup: o.startup.as_ref().map(|s| u64::from(s.0)),

@@ -193,7 +193,7 @@ pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostic
 
 /// Trials whose params are found while the sweep runs.
 fn open(spec: &SearchSpec, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
-    if sweep.metric.is_none() {
+    if sweep.metric.is_none() && spec.method.learns() {
         let message = format!("the method `{}` learns from a metric, and the sweep names none", spec.method.name());
         diags.push(Diagnostic::error("missing-key", sweep.method.0.1, message).hint("add `metric: {name: val_loss, goal: minimize}`"));
     }
@@ -206,10 +206,9 @@ fn open(spec: &SearchSpec, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params
 
 fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
     let mut later = |span: Span, what: &str| {
-        diags
-            .push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `grid` or `random` without it for now"));
+        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `auto` for now"));
     };
-    let built = matches!(method, Method::Grid | Method::Random);
+    let built = !matches!(method, Method::CmaEs | Method::Gp);
     if !built {
         later(sweep.method.0.1, &format!("the method `{}`", sweep.method.0.0));
     }
@@ -230,11 +229,13 @@ fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
 
 fn grid(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
     let Some(lattice) = super::search::lattice(domain, sweep, diags) else { return Vec::new() };
-    let count = lattice.len().min(spec.trials.map_or(u128::MAX, u128::from));
+    let count = lattice.len().saturating_add(spec.points.len() as u128).min(spec.trials.map_or(u128::MAX, u128::from));
     if too_many(count, sweep.parameters_span(), diags) {
         return Vec::new();
     }
-    let made: Result<Vec<Params>, Stuck> = (0..count).map(|i| lattice.nth(domain, i)).collect();
+    let first = spec.points.iter().zip(0..).map(|(point, i)| domain.random(spec.seed, i, point));
+    let made: Result<Vec<Params>, Stuck> =
+        first.chain((0..lattice.len()).map(|i| lattice.nth(domain, i))).take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
     made.unwrap_or_else(|stuck| stuck_at(&stuck, sweep, diags))
 }
 

@@ -186,10 +186,16 @@ impl Method {
         Self::ALL.iter().find(|(_, m)| *m == self).map_or("", |(n, _)| n)
     }
 
-    /// True when its trials depend on nothing but space, seed and index, so that all of them are known beforehand.
+    /// True when it looks at results, and so needs a metric.
+    #[must_use]
+    pub fn learns(self) -> bool {
+        !matches!(self, Self::Grid | Self::Random | Self::Sobol | Self::Halton)
+    }
+
+    /// True when all trials are written out at plan; the others get their params as they start.
     #[must_use]
     pub fn is_fixed(self) -> bool {
-        matches!(self, Self::Grid | Self::Random | Self::Sobol | Self::Halton)
+        matches!(self, Self::Grid | Self::Random)
     }
 }
 
@@ -315,7 +321,7 @@ pub enum PruneMethod {
     Median,
     /// Worse than a share of the others at the same step.
     Percentile,
-    /// Synchronous successive halving (Jamieson and Talwalkar 2016).
+    /// Successive halving (Jamieson and Talwalkar 2016), asynchronous as in Optuna: the same rule as `asha`.
     SuccessiveHalving,
     /// Asynchronous successive halving (Li et al. 2020).
     Asha,

@@ -5,13 +5,19 @@
 
 mod fixed;
 pub mod prune;
+mod quasi;
 mod rules;
+mod scale;
+#[cfg(test)]
+mod tests;
+mod tpe;
 
 use std::sync::Arc;
 
 use crate::base::{Money, Value};
 use crate::expand::domain::Domain;
-use crate::record::{Params, SearchSpec};
+use crate::expand::lattice::Lattice;
+use crate::record::{Method, Params, SearchSpec};
 
 pub use crate::expand::domain::Stuck;
 pub use prune::{Promotion, Pruner, Verdict, pruner};
@@ -90,10 +96,27 @@ pub trait Sampler {
 /// The sampler of a search.
 ///
 /// # Errors
-/// What is wrong with an expression of the space, in words. `expand` has checked it, so only a damaged record gets here.
+/// What is wrong, in words: an expression of the space (`expand` has checked it, so only a damaged record gets here), or a method that
+/// is not built yet.
 pub fn sampler(spec: &SearchSpec) -> Result<Box<dyn Sampler>, String> {
     let domain = Arc::new(Domain::compile(&spec.space)?);
-    Ok(Box::new(fixed::Fixed::new(spec, domain)?))
+    match spec.method {
+        Method::Grid | Method::Random => Ok(Box::new(fixed::Fixed::new(spec, domain)?)),
+        Method::Sobol | Method::Halton => Ok(Box::new(quasi::Quasi::new(spec, domain))),
+        Method::Tpe => Ok(Box::new(tpe::Tpe::new(spec, domain, "TPE"))),
+        Method::Auto => auto(spec, domain),
+        Method::CmaEs | Method::Gp => Err(format!("the method `{}` is not built yet", spec.method.name())),
+    }
+}
+
+/// A grid when the budget covers all of it, else TPE: of the methods that are built it alone learns.
+fn auto(spec: &SearchSpec, domain: Arc<Domain>) -> Result<Box<dyn Sampler>, String> {
+    if let (Some(trials), Ok(Ok(lattice))) = (spec.trials, Lattice::new(&domain))
+        && lattice.len() <= u128::from(trials)
+    {
+        return Ok(Box::new(fixed::Fixed::new(&SearchSpec { method: Method::Grid, ..spec.clone() }, domain)?));
+    }
+    Ok(Box::new(tpe::Tpe::new(spec, domain, "TPE: the space has more points than there are trials, and it learns from results")))
 }
 
 /// The value of a parameter, if the point has it.

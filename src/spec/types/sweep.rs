@@ -100,7 +100,7 @@ fn axis(node: &Node, diags: &mut Diagnostics) -> Option<MatrixAxis> {
 document! {
     /// Trials over a space of parameters.
     "a sweep" pub struct Sweep {
-        /// `grid` or `random`; `auto`, `sobol`, `halton`, `tpe`, `cma-es`, `gp`, `pbt` are not built yet.
+        /// `auto`, `grid`, `random`, `sobol`, `halton` or `tpe`; `cma-es`, `gp` and `pbt` are not built yet.
         "method" method: Must<Word>,
         /// The metric by which trials compare.
         "metric" metric: Option<MetricDecl>,
