@@ -164,6 +164,40 @@ fn saved_plans_are_obeyed_or_stale() {
 }
 
 #[test]
+fn a_detached_apply_does_what_was_agreed_or_ends_with_5() {
+    let project = Project::new("  a: {run: 'echo a >> count'}\n");
+    assert_eq!(project.oppen(&["apply", "--target", "w/a"]).0, 0);
+    // A pipe in place of the log: the parent waits there, after it gave the lock back and before it starts its child.
+    let log = project.path().join(".oppen/apply.log");
+    let held = |between: &dyn Fn()| {
+        let _ = std::fs::remove_file(&log);
+        assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+        let parent = project.command(&["apply", "--detach"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let kept = project.path().join(format!(".oppen/detached-{}.json", parent.id()));
+        project.until("the plan to be kept", || kept.exists());
+        between();
+        let log = log.clone();
+        let reader = std::thread::spawn(move || std::fs::read_to_string(log).unwrap());
+        let out = parent.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(!kept.exists(), "the plan is taken, or cleaned up");
+        (out.status.code(), told, reader)
+    };
+    project.edit("echo a", "echo b");
+    let (code, told, _) = held(&|| project.edit("echo b", "echo c"));
+    assert!(code == Some(0) && told.contains("in the background"), "{code:?} {told}");
+    project.until("it to be over", || project.runs()[0]["status"] == "succeeded" && project.runs()[0]["generation"] == 2);
+    assert_eq!(project.read("count"), "a\nb\n", "the files of now are not what was agreed");
+    project.until("the lock to be free", || !project.oppen(&["lock", "list"]).1.contains("pid"));
+    let (code, told, log) = held(&|| assert_eq!(project.oppen(&["apply"]).0, 0));
+    assert!(code == Some(5) && told.contains("the apply in the background is over"), "{code:?} {told}");
+    assert!(log.join().unwrap().contains("the plan is stale"));
+    assert_eq!(project.read("count"), "a\nb\nc\n", "once, by the other apply");
+    let (code, told) = project.oppen(&["apply", "--detach"]);
+    assert!(code == 0 && told.contains("Nothing to change") && !told.contains("background"), "{told}");
+}
+
+#[test]
 fn two_applies_at_once_the_second_is_told_who_and_changes_nothing() {
     let project = Project::new("  a: {run: 'sleep 1; echo a >> count'}\n");
     let mut first = project.start(&["apply"]);

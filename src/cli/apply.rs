@@ -15,7 +15,7 @@ use super::output::{self, style};
 use super::plan::{self, now};
 use super::progress::{Progress, failure};
 use super::session::{Place, Session};
-use super::{backends, plan_text};
+use super::{backends, detach, plan_text};
 use crate::base::text::escape;
 use crate::base::{Money, SourceMap, Timestamp};
 use crate::diff::{Action, Plan, outlook};
@@ -71,6 +71,7 @@ pub fn run(here: &Path, args: &args::Apply) -> Outcome {
                 return Err(Failure::new(Exit::Stale, format!("the plan was made for the {} backend", saved.backend))
                     .hint(format!("apply it with `--backend {}`", saved.backend)));
             }
+            args.files.paths.first().map_or(Ok(()), |path| detach::taken(&here.join(path)))?;
             Ok(saved.clone())
         });
     }
@@ -103,10 +104,26 @@ fn locked(ground: &Ground<'_>, args: &args::Apply, make: impl Fn(&State, &Store,
     let lock = store.lock("apply", args.lock_timeout)?;
     let result = under_lock(ground, args, &mut store, &lock, &control, make);
     let unlocked = store.unlock(&lock);
-    let exit = result?;
+    let next = result?;
     unlocked?;
+    let outcome = match next {
+        Next::Over(exit) => Ok(exit),
+        Next::Detach(plan) => match detach::run(ground, args, &plan) {
+            // The child looks after the rest at its own end.
+            Ok(exit) => return Ok(exit),
+            Err(failure) => Err(failure),
+        },
+    };
     after(ground.root, &store)?;
-    if exit == Exit::Done && args.detach { detach(ground, args) } else { Ok(exit) }
+    outcome
+}
+
+/// What follows once the lock is given back.
+enum Next {
+    /// Nothing.
+    Over(Exit),
+    /// Another process obeys this plan.
+    Detach(Box<Plan>),
 }
 
 /// What was submitted while we were ending is somebody's to run.
@@ -121,7 +138,7 @@ fn under_lock(
     lock: &Lock,
     control: &Receiver<Control>,
     make: impl Fn(&State, &Store, Timestamp) -> Result<Plan, Failure>,
-) -> Outcome {
+) -> Result<Next, Failure> {
     let state = store.load()?;
     let now = now();
     let plan = make(&state, store, now)?;
@@ -140,7 +157,7 @@ fn under_lock(
         } else {
             output::print(&text())?;
         }
-        return Ok(Exit::Done);
+        return Ok(Next::Over(Exit::Done));
     }
     if ground.json {
         output::print(&format!("{}\n", json!({"event": "plan", "plan": plan::value(&plan, ground.sources)})))?;
@@ -152,9 +169,10 @@ fn under_lock(
         return Err(Failure::new(Exit::Declined, "nothing was applied"));
     }
     if args.detach {
-        return Ok(Exit::Done);
+        return Ok(Next::Detach(Box::new(plan)));
     }
-    execute(ground, store, lock, control, state, &plan, Settings { forever: false, until_quiet: false, patience: Duration::from_secs(30) })
+    let settings = Settings { forever: false, until_quiet: false, patience: Duration::from_secs(30) };
+    execute(ground, store, lock, control, state, &plan, settings).map(Next::Over)
 }
 
 /// Checks and ceilings.
@@ -289,8 +307,8 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
     if end == End::Held {
         held(state);
     }
-    let mut parts = vec![format!("{good} succeeded")];
-    let more = [
+    let counts = [
+        (good, "succeeded"),
         (pruned, "pruned"),
         (unneeded, "not needed"),
         (failed, "failed"),
@@ -298,7 +316,7 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
         (skipped, "skipped"),
         (pending, "still pending"),
     ];
-    parts.extend(more.into_iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")));
+    let parts: Vec<String> = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();
     for record in bad.iter().take(5) {
         output::say(&format!(
             "{} {}: {}; see `oppen logs '{}'`",
@@ -314,7 +332,11 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
     for words in barren {
         output::say(&format!("{} {words}", style::paint(style::BAD, "failed")));
     }
-    output::print(&format!("Done in {took}: {}. Cost {spent}.\n", parts.join(", ")))?;
+    if !parts.is_empty() {
+        output::print(&format!("Done in {took}: {}. Cost {spent}.\n", parts.join(", ")))?;
+    } else if !plan.runs.is_empty() {
+        output::print(&format!("Done in {took}: nothing had to run.\n"))?;
+    }
     Ok(exit)
 }
 
@@ -388,19 +410,4 @@ pub fn stopped(error: DriveError, state: &State) -> Failure {
             Failure { message: format!("{}: {list}", failure.message), ..failure }
         }
     }
-}
-
-/// Starts the same command again in a session of its own, its output in `.oppen/apply.log`.
-fn detach(ground: &Ground<'_>, args: &args::Apply) -> Outcome {
-    use std::os::unix::process::CommandExt as _;
-    let log = ground.root.join(STATE_FOLDER).join("apply.log");
-    let file = std::fs::File::create(&log)?;
-    let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.arg("apply").args(&args.files.paths).arg("--yes").args(["--backend", ground.backend.word()]);
-    command.args(args.files.set.iter().flat_map(|(k, v)| ["--set".to_owned(), format!("{k}={v}")]));
-    command.args(args.part.select.iter().flat_map(|s| ["--select", s])).args(args.part.target.iter().flat_map(|t| ["--target", t]));
-    command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
-    let child = command.spawn()?;
-    output::print(&format!("Applying in the background (pid {}); see `oppen status` and {}\n", child.id(), log.display()))?;
-    Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ mod apply;
 mod backends;
 pub mod cost;
 mod desk;
+mod detach;
 mod exit;
 mod house;
 mod install;
