@@ -322,3 +322,64 @@ fn a_plan_of_other_files_leaves_runs_alone() {
         .collect();
     assert_eq!(actions, ["reuse v/a", "forget w/a"], "the same work under another name is not done again");
 }
+
+#[test]
+fn the_plans_text_fits_80_columns_and_says_what_is_known() {
+    let project = Project::new(
+        "  a: {run: 'echo {{ params.i }}', matrix: {i: {range: [0, 7]}}, resources: {cpu: 1, memory: 1Gi}, estimate: {time: 100m}}\n",
+    );
+    project.write(
+        "oppen.yaml",
+        "apiVersion: oppen/v1\nkind: Project\nname: test\npool: {max_concurrent: 1, quotas: {gpu: 2, cpu: 16, memory: 32Gi}}\n",
+    );
+    let text = project.oppen(&["plan"]).1;
+    let end: String = text.lines().skip_while(|l| !l.starts_with("Pool")).map(|l| format!("{l}\n")).collect();
+    let id = project.json(&["plan", "-o", "json"])["plan_id"].as_str().unwrap().to_owned();
+    let cost = text.split("Expected ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    assert_eq!(
+        end.replace(&id, "ID").replace(&cost, "COST"),
+        "Pool (local, 1 at a time, 2 GPUs, 16 cores, 32Gi): done at +11h40m,
+  starts 1 now, 1 at +1h40m, 1 at +3h20m, 1 at +5h, 1 at +6h40m, 2 more waves
+Plan ID: 7 to create. Expected COST,
+  at worst unknown (7 runs have no timeout).
+"
+    );
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn a_job_stands_once_and_many_runs_are_named_where_one_is_wanted() {
+    let project = Project::new("  a: {run: 'echo loss={{ params.i }}', matrix: {i: [1, 2, 3]}}\n  b: {needs: [a], run: 'true'}\n");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    project.edit("[1, 2, 3]", "[1, 2, 4]");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    project.edit("[1, 2, 4]", "[1, 2, 3]");
+    assert_eq!(project.oppen(&["apply"]).0, 0);
+    let (_, text) = project.oppen(&["status"]);
+    assert_eq!(text.matches("w/a (3 runs)").count(), 1, "{text}");
+    let (_, text) = project.oppen(&["status", "--expand"]);
+    assert!(!text.contains("result of w/a[i=3]") && text.contains("w/a[i=3]"), "{text}");
+    for command in ["logs", "explain"] {
+        let (code, text) = project.oppen(&[command, "w/a"]);
+        let said = format!(
+            "error: `w/a` has 3 runs, and `{command}` shows one\n  help: oppen {command} ADDRESS, with one of 'w/a[i=1]', 'w/a[i=2]', 'w/a[i=3]'\n"
+        );
+        assert_eq!((code, text), (64, said));
+    }
+}
+
+#[test]
+fn where_runs_are_jobs_a_state_that_cannot_be_read_is_not_all() {
+    let project = Project::new("  a: {run: 'true'}\n");
+    project.write(".oppen/state.db", &"no database ".repeat(1000));
+    let hint = "oppen status --from-cluster";
+    let (code, text) = project.oppen(&["status"]);
+    assert!(code == 1 && text.contains("is damaged") && !text.contains(hint), "{text}");
+    project.write("oppen.yaml", "apiVersion: oppen/v1\nkind: Project\nname: test\nbackend: kubernetes\n");
+    let (code, text) = project.oppen(&["status"]);
+    assert!(code == 1 && text.contains("is damaged") && text.contains(hint), "{text}");
+    let out = project.command(&["status", "--from-cluster"]).env("KUBECONFIG", "/nowhere").env("HOME", "/nowhere").output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && text.contains("kubeconfig"), "{text}");
+    assert_eq!(project.oppen(&["status", "--from-cluster", "state:failed"]).0, 64);
+}

@@ -62,6 +62,29 @@ fn hints_name_the_nearest() {
 }
 
 #[test]
+fn a_long_line_is_shown_no_wider_than_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(3000);
+    let yaml = [
+        job(&format!("    env: {{A: {long}, B: {long}}}\n    resorces: {long}\n")),
+        // Two places on the one line, far from each other, and a place that is itself too wide.
+        format!(
+            "{HEAD}jobs: {{a: {{run: [\"{long}\"], env: {{A: ä{long}}}, priority: normal, priority: urgent, resources: {{cpu: {long}}}}}}}\n"
+        ),
+        job(&format!("    resources: {{cpu: 1, {}\tgqu: 1}}\n", " ".repeat(200))),
+    ];
+    for yaml in yaml {
+        std::fs::write(folder.path().join("w.yaml"), &yaml).unwrap();
+        let out = oppen(folder.path(), &["validate", "w.yaml"]);
+        let shown = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(4), "{shown}");
+        let wide = |l: &str| l.chars().map(|c| if c == '\t' { 4 } else { 1 }).sum::<usize>();
+        assert!(shown.contains("here (line cut)"), "{shown}");
+        assert!(shown.lines().all(|l| wide(l) <= 80), "{shown}");
+    }
+}
+
+#[test]
 fn bombs_and_depths_are_refused() {
     let mut bomb = format!("{HEAD}x0: &x0 [a, a, a, a, a, a, a, a, a, a]\n");
     for i in 1..10 {

@@ -134,9 +134,31 @@ fn runs_end_by_their_cause_and_report_what_they_printed() {
     assert_eq!(project.run("w/skipped")["status"], "skipped");
     let again = project.oppen(&["plan", "--target", "w/ok", "--detailed-exitcode"]);
     assert_eq!(again.status.code(), Some(0), "what succeeded is not planned again: {}", text(&again.stdout));
+    seen_without_a_state(&project);
     let destroyed = project.oppen(&["destroy", "--yes"]);
     assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));
     project.until("the Jobs to go", || project.jobs().is_empty());
+}
+
+/// The labels alone tell the same as the state, from a folder that has none.
+fn seen_without_a_state(project: &Project) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::copy(project.folder.path().join("oppen.yaml"), elsewhere.path().join("oppen.yaml")).unwrap();
+    let out = project.command(&["status", "--from-cluster", "-o", "json"]).current_dir(elsewhere.path()).output().unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let attempts = seen["lineages"][0]["attempts"].as_array().unwrap();
+    let told: Vec<_> = attempts.iter().map(|a| (a["address"].clone(), a["attempt"].clone(), a["outcome"]["cause"].clone())).collect();
+    let mut recorded = Vec::new();
+    for run in project.status() {
+        for attempt in run["attempts"].as_array().unwrap() {
+            recorded.push((run["address"].clone(), attempt["number"].clone(), attempt["outcome"]["cause"].clone()));
+        }
+    }
+    recorded.sort_by_key(|(address, number, _)| (address.to_string(), number.as_u64()));
+    assert_eq!(told, recorded, "{seen:#}");
+    assert!(attempts.iter().all(|a| a["node"].is_string() && a["started"].is_string() && a["ended"].is_string()), "{seen:#}");
+    assert!(!elsewhere.path().join(".oppen").exists(), "nothing is written");
 }
 
 #[test]

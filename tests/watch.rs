@@ -40,10 +40,16 @@ impl Watch {
 
     /// Waits until something new was said that holds all of these words; then that is forgotten.
     fn says(&self, words: &[&str]) {
+        self.says_without("\0", words);
+    }
+
+    /// The same, and one word was not said.
+    fn says_without(&self, never: &str, words: &[&str]) {
         let start = Instant::now();
         loop {
             let mut said = self.said.lock().unwrap();
             if words.iter().all(|w| said.contains(w)) {
+                assert!(!said.contains(never), "{said}");
                 said.clear();
                 return;
             }
@@ -112,5 +118,7 @@ fn applies_what_costs_no_more_than_allowed() {
     watch.says(&["rerun", "succeeded"]);
     write(root, "workflows/w.yaml", &workflow("w", "echo third >> out").replace("60s", "1000h"));
     watch.says(&["is not applied", "more than --max-cost"]);
+    write(root, "workflows/w.yaml", &workflow("w", "echo fourth >> out").replace("60s", "2000h"));
+    watch.says_without("Done in", &["changed", "is not applied"]);
     assert_eq!(std::fs::read_to_string(root.join("out")).unwrap(), "first\nsecond\n");
 }

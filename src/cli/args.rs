@@ -243,6 +243,9 @@ pub struct Status {
     /// Show every run of sweeps and matrices
     #[arg(long)]
     pub expand: bool,
+    /// Read the Kubernetes namespace alone, no state: all Jobs of Oppen, by the labels that they carry
+    #[arg(long, conflicts_with = "expand")]
+    pub from_cluster: bool,
     /// Shared arguments.
     #[command(flatten)]
     pub output: Output,

@@ -70,8 +70,18 @@ impl From<std::io::Error> for Failure {
 impl From<crate::store::StoreError> for Failure {
     fn from(error: crate::store::StoreError) -> Self {
         let exit = if matches!(error, crate::store::StoreError::Held(_)) { Exit::Locked } else { Exit::Error };
-        Self::new(exit, error.to_string()).hint(error.hint())
+        let elsewhere = in_the_cluster(&error).unwrap_or_default();
+        Self::new(exit, error.to_string()).hint(format!("{}{elsewhere}", error.hint()))
     }
+}
+
+/// A state that cannot be read is not all that is known where runs are Jobs.
+fn in_the_cluster(error: &crate::store::StoreError) -> Option<&'static str> {
+    use crate::store::StoreError::{Corrupt, Newer};
+    let (Corrupt { path, .. } | Newer { path, .. }) = error else { return None };
+    let place = super::session::Place::find(path.parent()?.parent()?, None).ok()?;
+    let jobs = place.backend == super::args::BackendKind::Kubernetes || place.loaded.project.as_ref()?.kubernetes.is_some();
+    jobs.then_some("\n  what the cluster has of it, without the state: `oppen status --from-cluster`")
 }
 
 impl From<crate::backend::BackendError> for Failure {

@@ -7,6 +7,7 @@ pub mod cost;
 mod desk;
 mod detach;
 mod exit;
+mod from_cluster;
 mod house;
 mod install;
 mod output;

@@ -161,6 +161,34 @@ pub fn fit(text: &str, width: usize) -> String {
     out + ".."
 }
 
+/// Joins pieces with blanks, and breaks between them where a line would be wider than the terminal; further lines are indented.
+#[must_use]
+pub fn flow(pieces: &[String], width: usize) -> String {
+    let seen = |text: &str| unicode_width::UnicodeWidthStr::width(anstream::adapter::strip_str(text).to_string().as_str());
+    let (mut out, mut used) = (String::new(), 0);
+    for piece in pieces {
+        let wide = seen(piece);
+        if used > 0 && used + 1 + wide > width {
+            out.push_str("\n  ");
+            used = 2;
+        } else if used > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(piece);
+        used += wide;
+    }
+    out
+}
+
+/// Puts a comma behind all but the last, and `end` behind that.
+#[must_use]
+pub fn listed(mut pieces: Vec<String>, end: &str) -> Vec<String> {
+    let last = pieces.len().saturating_sub(1);
+    pieces.iter_mut().enumerate().for_each(|(i, p)| p.push_str(if i == last { end } else { "," }));
+    pieces
+}
+
 /// Fills up with blanks to a width.
 #[must_use]
 pub fn pad(text: &str, width: usize) -> String {

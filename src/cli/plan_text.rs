@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
-use super::output::{fit, pad, width};
+use super::output::{fit, flow, listed, pad, width};
+use crate::base::resources::{show_cpu, show_memory};
 use crate::base::text::escape;
 use crate::base::{Millis, Money, SourceMap, Timestamp};
 use crate::diff::{Action, Origin, Plan, Planned, Reason};
@@ -164,13 +165,31 @@ fn write_pool(out: &mut String, plan: &Plan, now: Timestamp) {
             None => waves.push((start, 1)),
         }
     }
-    let shown: Vec<String> =
-        waves.iter().take(5).map(|(at, n)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) }).collect();
-    let more = if waves.len() > 5 { format!(", {} more waves", waves.len() - 5) } else { String::new() };
-    let limit = plan.quotas.max_concurrent;
-    let end = plan.end.map(|e| format!("done at +{}, ", e.since(now))).unwrap_or_default();
-    let waves = if shown.is_empty() { "starts are not known".to_owned() } else { format!("{end}starts {}{more}", shown.join(", ")) };
-    let _ = writeln!(out, "{}", fit(&format!("Pool ({}, {limit} at a time): {waves}", plan.backend), width()));
+    let wave = |(at, n): &(Timestamp, usize)| if *at <= now { format!("{n} now") } else { format!("{n} at +{}", at.since(now)) };
+    let mut shown: Vec<String> = waves.iter().take(5).map(wave).collect();
+    match shown.first_mut() {
+        Some(first) => first.insert_str(0, "starts "),
+        None => shown.push("starts are not known".to_owned()),
+    }
+    if waves.len() > 5 {
+        shown.push(format!("{} more waves", waves.len() - 5));
+    }
+    let mut pieces = listed(pool(plan), "):");
+    let mut when: Vec<String> = plan.end.filter(|_| !shown.is_empty()).map(|e| format!("done at +{}", e.since(now))).into_iter().collect();
+    when.extend(shown);
+    pieces.extend(listed(when, ""));
+    let _ = writeln!(out, "{}", flow(&pieces, width()));
+}
+
+/// The limits of the pool. Cores and memory of a machine that nobody declared are no limit.
+fn pool(plan: &Plan) -> Vec<String> {
+    let (limits, quotas) = (&plan.quotas, &plan.quotas.quotas);
+    let mut pieces = vec![format!("Pool ({}", plan.backend), format!("{} at a time", limits.max_concurrent)];
+    let s = |one: bool| if one { "" } else { "s" };
+    pieces.extend(quotas.gpu.filter(|n| *n > 0).map(|n| format!("{n} GPU{}", s(n == 1))));
+    pieces.extend(quotas.cpu_millis.filter(|_| !limits.soft).map(|m| format!("{} core{}", show_cpu(m), s(m == 1000))));
+    pieces.extend(quotas.memory_bytes.filter(|_| !limits.soft).map(show_memory));
+    pieces
 }
 
 fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
@@ -195,21 +214,25 @@ pub fn summary(plan: &Plan) -> String {
     if plan.unchanged > 0 {
         parts.push(format!("{} unchanged", plan.unchanged));
     }
-    let mut text = format!("Plan {}: {}.", paint(BOLD, &plan.plan_id), parts.join(", "));
+    let mut pieces = vec![format!("Plan {}:", paint(BOLD, &plan.plan_id))];
+    pieces.extend(listed(parts, "."));
     if plan.runs.iter().any(|r| r.action.runs()) {
-        let _ = write!(text, " Expected {}", plan.cost);
-        if let Some(worst) = plan.worst {
-            let _ = write!(text, ", at worst {worst}");
-        }
-        if plan.unpriced > 0 {
-            let _ = write!(text, ", {} unpriced", plan.unpriced);
-        }
-        text.push('.');
+        let mut money = vec![format!("Expected {}", plan.cost)];
+        money.extend(plan.worst.map(|w| format!("at worst {w}")).or_else(|| no_worst(plan)));
+        money.extend((plan.unpriced > 0).then(|| format!("{} unpriced", plan.unpriced)));
+        pieces.extend(listed(money, "."));
     }
     if plan.saved > Money::ZERO {
-        let _ = write!(text, " Work worth {} is kept.", plan.saved);
+        pieces.push(format!("Work worth {} is kept.", plan.saved));
     }
-    text
+    flow(&pieces, width())
+}
+
+/// Why nobody knows what priced runs cost at the worst.
+fn no_worst(plan: &Plan) -> Option<String> {
+    let priced = |r: &&Planned| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_some());
+    let endless = plan.runs.iter().filter(priced).filter(|r| r.spec.as_ref().is_some_and(|s| s.job.timeout.is_none())).count();
+    (endless > 0).then(|| format!("at worst unknown ({endless} run{} no timeout)", if endless == 1 { " has" } else { "s have" }))
 }
 
 /// Everything about one action.
@@ -222,7 +245,8 @@ pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
             let _ = writeln!(out, "  because  {}", reason_text(reason, false));
         }
         if let Some(from) = run.result.as_ref().map(|r| &r.from) {
-            let _ = writeln!(out, "  result   {from}");
+            let own = if *from == run.address { "its own, of an earlier apply".to_owned() } else { from.to_string() };
+            let _ = writeln!(out, "  result   {own}");
         }
         if let Some(spec) = &run.spec {
             if !spec.job.needs.is_empty() {

@@ -12,6 +12,9 @@ use super::output;
 use crate::base::text::escape_line;
 use crate::base::{Diagnostic, Diagnostics, Severity, SourceMap, Span};
 
+/// Columns that the renderer needs beside a line.
+const GUTTER: usize = 14;
+
 /// All problems, by place.
 #[must_use]
 pub fn sorted(diags: &Diagnostics) -> Vec<&Diagnostic> {
@@ -121,9 +124,36 @@ impl Report<'_> {
         })
     }
 
+    /// Places that are named, not drawn: those of other files, and all of them where a line is cut.
     fn elsewhere(&self) -> impl Iterator<Item = &(Span, String)> {
-        let file = self.diagnostic.span.map(|s| s.file);
+        let file = self.diagnostic.span.map(|s| s.file).filter(|_| self.window().is_none());
         self.diagnostic.related.iter().filter(move |(s, _)| Some(s.file) != file)
+    }
+
+    /// Of a line wider than the terminal only the neighbourhood of the place is shown.
+    fn window(&self) -> Option<(usize, usize)> {
+        let main = self.diagnostic.span?;
+        let text = self.sources.text(main.file);
+        let room = output::width().saturating_sub(GUTTER);
+        let spans = std::iter::once(main).chain(self.diagnostic.related.iter().map(|(s, _)| *s).filter(|s| s.file == main.file));
+        let mut lines = spans.map(|s| lines_of(s.start as usize, s.end as usize, text));
+        let too_wide = lines.any(|(from, to)| text.get(from..to).is_some_and(|t| t.lines().any(|l| columns(l) > room)));
+        too_wide.then(|| {
+            let at = (main.start as usize).min(text.len());
+            let (from, to) = lines_of(at, at, text);
+            let (before, after) = (text.get(from..at).unwrap_or_default(), text.get(at..to).unwrap_or_default());
+            // A third of the room for what is before, unless what is after and the words below need less than the rest.
+            let left = (room / 3).max(room.saturating_sub(columns(after).max(24)));
+            let kept: usize = fitting(before.chars().rev(), left);
+            let used = columns(text.get(at - kept..at).unwrap_or_default());
+            (at - kept, at + fitting(after.chars(), room.saturating_sub(used)))
+        })
+    }
+
+    /// The main place, as much of it as is shown.
+    fn shown(&self, span: Span) -> SourceSpan {
+        let end = self.window().map_or(span.end as usize, |(_, to)| to.min(span.end as usize));
+        SourceSpan::from((span.start as usize, end.saturating_sub(span.start as usize).max(1)))
     }
 }
 
@@ -141,13 +171,15 @@ impl miette::Diagnostic for Report<'_> {
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.diagnostic.span?;
-        let at = |s: Span| SourceSpan::from((s.start as usize, (s.end.saturating_sub(s.start) as usize).max(1)));
-        let main = LabeledSpan::new_primary_with_span(self.diagnostic.related.is_empty().then(|| "here".to_owned()), at(span));
+        let at = |s: Span| self.shown(s);
+        let cut = self.window().is_some();
+        let word = if cut { "here (line cut)" } else { "here" };
+        let main = LabeledSpan::new_primary_with_span((cut || self.diagnostic.related.is_empty()).then(|| word.to_owned()), at(span));
         let related = self
             .diagnostic
             .related
             .iter()
-            .filter(move |(s, _)| s.file == span.file)
+            .filter(move |(s, _)| s.file == span.file && !cut)
             .map(move |(s, w)| LabeledSpan::new_with_span(Some(w.clone()), at(*s)));
         Some(Box::new(std::iter::once(main).chain(related)))
     }
@@ -157,29 +189,43 @@ impl SourceCode for Report<'_> {
     fn read_span<'a>(&'a self, span: &SourceSpan, before: usize, after: usize) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let Some(main) = self.diagnostic.span else { return Err(MietteError::OutOfBounds) };
         let text = self.sources.text(main.file);
-        let contents = text.read_span(&if before + after > 0 { lines_of(span, text) } else { clip(span, text) }, 0, 0)?;
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let (from, to) =
+            if before + after == 0 { clip(start, end, text) } else { self.window().unwrap_or_else(|| lines_of(start, end, text)) };
+        let contents = text.read_span(&SourceSpan::from((from, to - from)), 0, 0)?;
         let (data, line, column, count) = (contents.data(), contents.line(), contents.column(), contents.line_count());
         Ok(Box::new(MietteSpanContents::new_named(self.sources.path(main.file).to_owned(), data, *contents.span(), line, column, count)))
     }
 }
 
-fn clip(span: &SourceSpan, text: &str) -> SourceSpan {
-    let start = span.offset().min(text.len());
-    SourceSpan::from((start, span.len().min(text.len() - start)))
+fn clip(start: usize, end: usize, text: &str) -> (usize, usize) {
+    let start = start.min(text.len());
+    (start, end.clamp(start, text.len()))
 }
 
-/// The whole lines that a span touches.
-fn lines_of(span: &SourceSpan, text: &str) -> SourceSpan {
-    let (start, end) = (span.offset().min(text.len()), (span.offset() + span.len()).min(text.len()));
+/// The whole lines that a place touches.
+fn lines_of(start: usize, end: usize, text: &str) -> (usize, usize) {
+    let (start, end) = clip(start, end, text);
     let from = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
     let to = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |i| end + i);
-    // Of a line without end only the neighbourhood is shown.
-    let near = |mut at: usize| {
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let (from, to) = (from.max(near(start.saturating_sub(200))), to.min(near(text.len().min(end + 200))));
-    SourceSpan::from((from, to - from))
+    (from, to)
+}
+
+/// Columns that the renderer draws a character in: a tab is four.
+fn column(c: char) -> usize {
+    if c == '\t' { 4 } else { unicode_width::UnicodeWidthChar::width(c).unwrap_or(0) }
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+/// Bytes of the first characters that fit.
+fn fitting(chars: impl Iterator<Item = char>, room: usize) -> usize {
+    let mut used = 0;
+    let fits = chars.take_while(|c| {
+        used += column(*c);
+        used <= room
+    });
+    fits.map(char::len_utf8).sum()
 }

@@ -1,5 +1,6 @@
 //! `oppen logs`, `explain`, `cancel`, `retry`, `destroy`: commands about runs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
@@ -26,8 +27,22 @@ use crate::store::{Request, Store, StoreError};
 fn one<'s>(state: &'s State, address: &str) -> Result<&'s RunRecord, Failure> {
     let parsed = Address::parse(address).map_err(|e| Failure::new(Exit::Usage, e))?;
     state.runs.get(&parsed).ok_or_else(|| {
+        if let Some(failure) = many(address, "logs", state.runs.keys()) {
+            return failure;
+        }
         let hint = suggest::hint(address, state.runs.keys().map(|a| a.as_str()));
         Failure { exit: Exit::Error, message: format!("no run `{}` in the state", escape(address)), hint }
+    })
+}
+
+/// An address of a job with several runs, where one is wanted.
+fn many<'a>(job: &str, command: &str, known: impl Iterator<Item = &'a Address>) -> Option<Failure> {
+    let runs: BTreeSet<&str> = known.filter(|a| a.key().is_some() && a.job() == job).map(Address::as_str).collect();
+    let examples: Vec<String> = runs.iter().take(3).map(|a| format!("'{}'", escape(a))).collect();
+    let (count, more) = (runs.len(), if runs.len() > examples.len() { " .." } else { "" });
+    (count > 0).then(|| {
+        let message = format!("`{}` has {count} run{}, and `{command}` shows one", escape(job), if count == 1 { "" } else { "s" });
+        Failure::new(Exit::Usage, message).hint(format!("oppen {command} ADDRESS, with one of {}{more}", examples.join(", ")))
     })
 }
 
@@ -39,6 +54,7 @@ pub fn logs(here: &Path, args: &args::Logs) -> Outcome {
     let record = one(&state, &args.address)?;
     let number = args.attempt.or(record.attempts.last().map(|a| a.number)).ok_or_else(|| {
         let words = match &record.reused_from {
+            Some(from) if *from == record.spec.address => format!("{from} did not run again: it has its own earlier result"),
             Some(from) => format!("{} did not run: it has the result of {from}", record.spec.address),
             None => format!("{} has not started yet", record.spec.address),
         };
@@ -79,6 +95,11 @@ pub fn explain(here: &Path, args: &args::Explain) -> Outcome {
     let plan = if session.diags.has_errors() { None } else { Some(session.plan(store.as_ref(), &state, &args::Part::default(), now)?) };
     let planned = plan.as_ref().and_then(|p| super::plan_text::explain(p, &args.address, now));
     let known = Address::parse(&args.address).ok().and_then(|a| state.runs.get(&a).cloned());
+    if known.is_none()
+        && let Some(failure) = many(&args.address, "explain", state.runs.keys().chain(session.desired.runs.iter().map(|r| &r.address)))
+    {
+        return Err(failure);
+    }
     if known.is_none() && planned.is_none() {
         let addresses = state.runs.keys().map(|a| a.as_str()).chain(session.desired.runs.iter().map(|r| r.address.as_str()));
         return Err(Failure {

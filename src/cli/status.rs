@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::args;
@@ -34,6 +35,9 @@ pub fn matching<'s>(state: &'s State, select: &[String]) -> Result<Vec<&'s RunRe
 
 /// `status`
 pub fn status(here: &Path, args: &args::Status) -> Outcome {
+    if args.from_cluster {
+        return super::from_cluster::run(here, args);
+    }
     let place = Place::find(here, None)?;
     let store = place.store()?;
     let mut state = store.load()?;
@@ -92,6 +96,14 @@ fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
     if runs.is_empty() {
         return "No runs.\n".to_owned();
     }
+    // A job stands once, where its first run does: after a part of it ran again its runs do not follow each other.
+    let mut places: FxHashMap<&str, usize> = FxHashMap::default();
+    for run in runs {
+        let next = places.len();
+        places.entry(&run.spec.job.job).or_insert(next);
+    }
+    let mut runs = runs.to_vec();
+    runs.sort_by_key(|r| places.get(&*r.spec.job.job).copied());
     let mut out = String::new();
     let mut index = 0;
     while let Some(first) = runs.get(index) {
@@ -132,8 +144,10 @@ fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
         RunStatus::Failed => failure(run),
         RunStatus::Unneeded => run.because.as_deref().map(|b| escape(b).into_owned()).unwrap_or_default(),
         RunStatus::Skipped => run.because.as_ref().map(|b| format!("because of {b}")).unwrap_or_default(),
-        _ if run.reused_from.is_some() => run.reused_from.as_ref().map(|f| format!("result of {f}")).unwrap_or_default(),
-        _ => metrics(run, 3).unwrap_or_default(),
+        _ => match run.reused_from.as_ref().filter(|from| **from != run.spec.address) {
+            Some(from) => format!("result of {from}"),
+            None => metrics(run, 3).unwrap_or_default(),
+        },
     };
     let room = 30;
     let line = format!("{} {} {:>7}  ", pad(&fit(&escape(run.spec.address.as_str()), room), room), colored(run.status), took);

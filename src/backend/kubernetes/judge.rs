@@ -26,7 +26,8 @@ pub struct Facts {
     pub unreachable: Option<String>,
 }
 
-fn time(time: &Time) -> Timestamp {
+/// The API's time in ours.
+pub fn time(time: &Time) -> Timestamp {
     Timestamp(time.0.as_millisecond())
 }
 

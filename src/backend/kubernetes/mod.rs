@@ -8,6 +8,7 @@ mod job;
 mod judge;
 mod logs;
 pub mod namespace;
+pub mod seen;
 mod watch;
 mod work;
 
