@@ -39,6 +39,9 @@ pub fn run(here: &Path, args: &args::Status) -> Outcome {
                 .collect();
             output::json(&json!({"format_version": 1, "namespace": settings.namespace, "lineages": lineages}))
         }
+        Form::Text if rows.is_empty() && !args.select.is_empty() => {
+            format!("No Job of Oppen in the namespace {} has such an address.\n", settings.namespace)
+        }
         Form::Text => text(&rows, &settings.namespace, now),
     })?;
     Ok(Exit::Done)
