@@ -1,4 +1,4 @@
-//! Where attempts run. The one big trait; `local/`, `kubernetes/` and `simulated/` implement it.
+//! Where attempts run. The one big trait; `local/`, `kubernetes/` and `simulated/` implement it, `tracked/` wraps another.
 //!
 //! In: commands of the engine. Out: observations on a channel. Must never decide: what an observation means is the engine's.
 
@@ -6,6 +6,7 @@ pub mod cause;
 pub mod kubernetes;
 pub mod local;
 pub mod simulated;
+pub mod tracked;
 
 use std::io;
 
@@ -13,6 +14,7 @@ use crossbeam_channel::Sender;
 
 use crate::base::{AttemptId, Millis};
 use crate::engine::{Launch, Observation};
+use crate::record::{Event, State};
 
 /// File with the output of an attempt; the same on every backend.
 #[must_use]
@@ -50,6 +52,9 @@ pub trait Backend: Send {
     /// # Errors
     /// When something of ours is left.
     fn remove(&mut self, attempt: &AttemptId) -> Result<(), BackendError>;
+
+    /// Told of events once they are durable. Backends that run attempts have no use for them; trackers do.
+    fn recorded(&mut self, _events: &[Event], _state: &State) {}
 }
 
 /// Why a backend cannot be used.

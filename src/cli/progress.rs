@@ -236,6 +236,7 @@ pub fn anomaly_text(anomaly: &Anomaly) -> String {
         Anomaly::Unreachable { detail } => ("out of reach, may still run", detail),
         Anomaly::LateReport { detail } => ("late report", detail),
         Anomaly::SubmitUnknown { detail } => ("the answer to its submission was lost", detail),
+        Anomaly::Untracked { detail } => ("not tracked", detail),
         Anomaly::Waiting { detail } => ("waits", detail),
     };
     format!("{what}: {}", escape(detail))

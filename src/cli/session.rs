@@ -149,6 +149,9 @@ impl Session {
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
         let rules = expand::budget::rules(loaded.project.as_ref(), &desired, &mut diags);
+        if let Some(project) = &loaded.project {
+            super::backends::tracking(project, &mut diags);
+        }
         let (ceiling, verdicts) = (Quotas::default(), Vec::new());
         let mut session = Self { loaded, diags, desired, templates, rates, rules, limits, backend, ceiling, verdicts };
         session.ask_namespace();

@@ -176,6 +176,7 @@ impl Drive<'_> {
                 DriveError::Store(error, rescue)
             })?;
             self.view.events(&events, self.engine.state(), now);
+            self.backend.recorded(&events, self.engine.state());
         }
         for command in commands {
             match command {

@@ -417,6 +417,11 @@ pub enum Anomaly {
         /// The error.
         detail: String,
     },
+    /// The tracking server could not be read; the run goes on.
+    Untracked {
+        /// The error.
+        detail: String,
+    },
     /// It waits outside our queue.
     Waiting {
         /// The scheduler's words.

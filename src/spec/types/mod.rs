@@ -4,6 +4,7 @@ mod budget;
 mod job;
 mod project;
 mod sweep;
+mod tracking;
 mod workflow;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
 pub use project::{AgentsDecl, KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
 pub use sweep::{Matrix, MatrixAxis, MethodOptions, MetricDecl, Parameter, PruneDecl, Sweep, WrittenPoint};
+pub use tracking::{MlflowDecl, TrackingDecl};
 pub use workflow::{InputDecl, Workflow};
 
 /// Text that may hold a template.

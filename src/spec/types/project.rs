@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{BudgetDecl, EstimateDecl, Word};
+use super::{BudgetDecl, EstimateDecl, TrackingDecl, Word};
 use crate::base::{Millis, Money};
 use crate::spec::lower::{Must, Named};
 use crate::spec::scalar::{Cpu, Memory, Plain, Ppm};
@@ -38,6 +38,8 @@ document! {
         "agents" agents: Option<AgentsDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
+        /// Where runs are tracked beside Oppen's own record.
+        "tracking" tracking: Option<TrackingDecl>,
     }
 }
 
