@@ -112,14 +112,22 @@ pub fn explain(here: &Path, args: &args::Explain) -> Outcome {
         Some(store) => Place::find(here, args.files.backend)?.engine(store, state)?,
         None => Engine::new(state, session.limits.clone()),
     };
+    let tracked = store.as_ref().zip(known.as_ref()).and_then(|(store, run)| {
+        let number = run.attempts.last()?.number;
+        let attempt = AttemptId { address: run.spec.address.clone(), generation: run.generation, number };
+        crate::backend::tracked::link(&session.state_folder(), &attempt.name(store.lineage()))
+    });
     output::write(&args.files.output.output, |form| match form {
         Form::Json => output::json(&json!({
-            "format_version": 1, "recorded": known.as_ref().map(|r| run_json(r, &session.rates, now)),
+            "format_version": 1, "tracked": tracked, "recorded": known.as_ref().map(|r| run_json(r, &session.rates, now)),
             "waits": known.as_ref().and_then(|r| engine.why(&r.spec.address)).map(|w| w.to_string()),
             "planned": plan.as_ref().map(|p| p.runs.iter().filter(|r| r.address.as_str() == args.address).map(|r| json!({"action": r.action, "reasons": &*r.reasons})).collect::<Vec<_>>()),
         })),
         Form::Text => {
             let mut out = known.as_ref().map(|r| record_text(r, &engine)).unwrap_or_default();
+            if let Some(link) = &tracked {
+                let _ = writeln!(out, "  {:<8} {}", "tracked", escape(link));
+            }
             match &planned {
                 Some(text) => {
                     let _ = write!(out, "{}{text}", if out.is_empty() { "" } else { "\nThe next apply:\n" });
