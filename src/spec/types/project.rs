@@ -34,8 +34,6 @@ document! {
         "budget" budget: Option<BudgetDecl>,
         /// Further budgets, each with a `scope`.
         "budgets" budgets: Vec<BudgetDecl>,
-        /// What agents may do by themselves.
-        "agents" agents: Option<AgentsDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
         /// Where runs are tracked beside Oppen's own record.
@@ -136,16 +134,6 @@ document! {
         "template" template: Option<Word>,
         /// Values of the template's inputs; who submits can give others.
         "with" with: Named<Value>,
-    }
-}
-
-document! {
-    /// What agents may do by themselves (`oppen mcp`).
-    "agents" pub struct AgentsDecl {
-        /// `none` (the default), or `required`: what an agent wants to spend waits until a person says `oppen approve ID`.
-        "approval" approval: Option<Word>,
-        /// Most that one request of an agent may be expected to cost.
-        "max_cost" max_cost: Option<Plain<Money>>,
     }
 }
 
