@@ -30,6 +30,9 @@ pub struct Verdict {
     /// Where the job or limit is written; not part of saved plans.
     #[serde(skip)]
     pub span: Option<Span>,
+    /// Where the rule is written, if that is another place; not part of saved plans.
+    #[serde(skip)]
+    pub source: Option<Span>,
 }
 
 /// A budget with what counts against it.
@@ -163,7 +166,15 @@ fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule
     let known = verdicts.iter().rev().take_while(|v| v.subject == run.job.job).any(|v| v.message == message);
     if !known {
         let span = desired.jobs.iter().find(|j| j.address == run.job.job).map(|j| j.span);
-        verdicts.push(Verdict { rule: rule.into(), blocks: true, subject: Arc::clone(&run.job.job), message, hint: hint.to_owned(), span });
+        verdicts.push(Verdict {
+            rule: rule.into(),
+            blocks: true,
+            subject: Arc::clone(&run.job.job),
+            message,
+            hint: hint.to_owned(),
+            span,
+            source: None,
+        });
     }
 }
 
@@ -202,6 +213,7 @@ pub fn budgets(accounts: &[Account], lines: &[BudgetLine]) -> Vec<Verdict> {
         message,
         hint: hint.to_owned(),
         span,
+        source: None,
     };
     let mut verdicts = Vec::new();
     for (account, line) in shared.iter().zip(lines).filter(|(_, l)| l.unpriced > 0) {

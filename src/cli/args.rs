@@ -36,7 +36,7 @@ pub enum Command {
     /// Write a first project: oppen.yaml and a workflow that runs
     Init(Init),
     /// Check files and print every problem
-    Validate(Files),
+    Validate(Files<Reports>),
     /// Show what would run, when, for how much money, and why
     Plan(Plan),
     /// Do what the plan says
@@ -99,13 +99,21 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Output {
     /// Output: text, json, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = super::output::parse)]
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = super::output::parse::<super::output::Form>)]
     pub output: Vec<super::output::Target>,
+}
+
+/// Output forms of commands that check files.
+#[derive(Debug, Clone, Args)]
+pub struct Reports {
+    /// Output: text, json, markdown, sarif, junit, github, each with =FILE to write a file; may be given again
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = super::output::parse::<super::output::Format>)]
+    pub output: Vec<super::output::Target<super::output::Format>>,
 }
 
 /// Files to read.
 #[derive(Debug, Clone, Args)]
-pub struct Files {
+pub struct Files<O: Args = Output> {
     /// Workflow files or folders; without any, oppen.yaml and workflows/**/*.yaml
     pub paths: Vec<PathBuf>,
     /// Set an input: name=value, or workflow.name=value
@@ -116,7 +124,7 @@ pub struct Files {
     pub backend: Option<BackendKind>,
     /// Shared arguments.
     #[command(flatten)]
-    pub output: Output,
+    pub output: O,
 }
 
 /// A backend by name.
@@ -166,7 +174,7 @@ pub struct Part {
 pub struct Plan {
     /// Shared arguments.
     #[command(flatten)]
-    pub files: Files,
+    pub files: Files<Reports>,
     /// Shared arguments.
     #[command(flatten)]
     pub part: Part,

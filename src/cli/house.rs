@@ -77,7 +77,7 @@ pub fn init(here: &Path, args: &args::Init) -> Outcome {
 /// `graph`
 pub fn graph(here: &Path, args: &args::Graph) -> Outcome {
     let session = Session::read(here, &args.files.paths, &args.files.set, Some(args::BackendKind::Local));
-    session.sound(&[])?;
+    session.sound::<output::Form>(&[])?;
     output::print(&match args.output {
         Drawing::Text => draw::tree(&session.desired, output::unicode()),
         Drawing::Dot => draw::dot(&session.desired),

@@ -12,6 +12,7 @@ mod house;
 mod install;
 mod output;
 mod plan;
+mod plan_markdown;
 mod plan_schema;
 mod plan_text;
 mod problems;
@@ -26,6 +27,7 @@ pub mod submit;
 mod sweep;
 mod validate;
 mod verify;
+mod views;
 mod watch;
 
 pub use house::schemas;

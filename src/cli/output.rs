@@ -7,7 +7,13 @@ use crate::base::{Millis, Money};
 
 use super::exit::{Exit, Failure};
 
-/// A form of output.
+/// Forms that a command can print. The first is the default.
+pub trait Forms: Copy + PartialEq + Into<Format> + Send + Sync + 'static {
+    /// Every form by its word.
+    const ALL: &'static [(&'static str, Self)];
+}
+
+/// The forms of every command that prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// For people.
@@ -16,27 +22,74 @@ pub enum Form {
     Json,
 }
 
+/// The forms of commands that check files: `validate`, `plan`, `ci`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// A comment of a pull or merge request.
+    Markdown,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// JUnit XML, for test reports.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
+impl Forms for Form {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Forms for Format {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("markdown", Self::Markdown),
+        ("sarif", Self::Sarif),
+        ("junit", Self::Junit),
+        ("github", Self::Github),
+    ];
+}
+
+impl From<Form> for Format {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Text => Self::Text,
+            Form::Json => Self::Json,
+        }
+    }
+}
+
 /// A form and the file it goes to; standard output without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct Target<F = Form> {
     /// The form.
-    pub form: Form,
+    pub form: F,
     /// The file.
     pub file: Option<PathBuf>,
 }
 
 /// Reads `FORM[=FILE]`.
-pub fn parse(text: &str) -> Result<Target, String> {
+pub fn parse<F: Forms>(text: &str) -> Result<Target<F>, String> {
     let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    let form = match form {
-        "text" => Form::Text,
-        "json" => Form::Json,
-        other => {
-            let hint = crate::base::suggest::hint(other, ["text", "json"]).unwrap_or_default();
-            return Err(format!("unknown form `{other}`; {hint}"));
+    if file.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
+        return Err(format!("no file is named; write `{}=FILE`", crate::base::text::escape(form)));
+    }
+    let words = || F::ALL.iter().map(|(word, _)| *word);
+    match F::ALL.iter().find(|(word, _)| *word == form) {
+        Some((_, form)) => Ok(Target { form: *form, file }),
+        None if Format::ALL.iter().any(|(word, _)| *word == form) => {
+            let can = words().collect::<Vec<_>>().join(", ");
+            Err(format!("this command has no form `{form}`; it prints {can}"))
         }
-    };
-    Ok(Target { form, file })
+        None => {
+            let hint = crate::base::suggest::hint(form, words().collect::<Vec<_>>()).unwrap_or_default();
+            Err(format!("unknown form `{}`; {hint}", crate::base::text::escape(form)))
+        }
+    }
 }
 
 /// Reads `name=value`.
@@ -63,13 +116,19 @@ pub fn time(text: &str) -> Result<crate::base::Timestamp, String> {
 }
 
 /// Writes every wanted form; text to standard output when none is named.
-pub fn write(targets: &[Target], render: impl Fn(Form) -> String) -> Result<(), Failure> {
-    let default = [Target { form: Form::Text, file: None }];
-    for target in if targets.is_empty() { &default[..] } else { targets } {
+pub fn write<F: Forms>(targets: &[Target<F>], render: impl Fn(F) -> String) -> Result<(), Failure> {
+    if let (true, Some((_, first))) = (targets.is_empty(), F::ALL.first()) {
+        return print(&render(*first));
+    }
+    for target in targets {
         let text = render(target.form);
         match &target.file {
             None => print(&text)?,
-            Some(file) => std::fs::write(file, &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?,
+            Some(file) => {
+                // Styles are for terminals.
+                let plain = if target.form.into() == Format::Text { anstream::adapter::strip_str(&text).to_string() } else { text };
+                std::fs::write(file, &plain).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?;
+            }
         }
     }
     Ok(())
@@ -91,8 +150,8 @@ pub fn say(text: &str) {
 
 /// True when some JSON goes to standard output.
 #[must_use]
-pub fn is_json(targets: &[Target]) -> bool {
-    targets.iter().any(|t| t.form == Form::Json && t.file.is_none())
+pub fn is_json<F: Forms>(targets: &[Target<F>]) -> bool {
+    targets.iter().any(|t| t.form.into() == Format::Json && t.file.is_none())
 }
 
 /// Columns of the terminal; 80 in a pipe.

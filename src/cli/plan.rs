@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::args;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{self, Form};
-use super::plan_text;
+use super::output::{self, Format, Forms};
 use super::session::Session;
+use super::views::{self, Found, Places};
+use super::{plan_markdown, plan_text};
 use crate::base::{SourceMap, Timestamp};
 use crate::diff::Plan;
 use crate::record::State;
@@ -29,7 +30,7 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
         })?;
         output::print(&text)?;
     } else {
-        show(&plan, &args.files.output.output, now, args.expand, &session.loaded.sources)?;
+        show(&plan, &args.files.output.output, now, args.expand, &session.loaded)?;
     }
     if let Some(file) = &args.save {
         save(&plan, file)?;
@@ -39,11 +40,29 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
 }
 
 /// Prints a plan in every wanted form.
-pub fn show(plan: &Plan, targets: &[output::Target], now: Timestamp, expand: bool, sources: &SourceMap) -> Result<(), Failure> {
-    output::write(targets, |form| match form {
-        Form::Text => plan_text::text(plan, now, expand, sources),
-        Form::Json => output::json(&value(plan, sources)),
+pub fn show<F: Forms>(
+    plan: &Plan,
+    targets: &[output::Target<F>],
+    now: Timestamp,
+    expand: bool,
+    loaded: &crate::files::Loaded,
+) -> Result<(), Failure> {
+    output::write(targets, |form| match form.into() {
+        Format::Text => plan_text::text(plan, now, expand, &loaded.sources),
+        Format::Json => output::json(&value(plan, &loaded.sources)),
+        Format::Markdown => plan_markdown::text(plan, now, &found(plan, loaded)),
+        other => views::text(other, &found(plan, loaded)).unwrap_or_default(),
     })
+}
+
+/// What the checks of a plan say, for tools.
+fn found(plan: &Plan, loaded: &crate::files::Loaded) -> Found {
+    let prefix = views::prefix(&loaded.root);
+    let mut jobs: Vec<String> = plan.runs.iter().map(|r| r.address.job().to_owned()).collect();
+    jobs.sort_unstable();
+    jobs.dedup();
+    let findings = Places { sources: &loaded.sources, prefix: &prefix }.of_verdicts(&plan.checks);
+    Found { command: "plan", looked_at: jobs, findings }
 }
 
 fn exit(plan: &Plan, detailed: bool) -> Exit {
@@ -85,8 +104,9 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
         .checks
         .iter()
         .map(|c| {
-            let place = c.span.map(|s| (sources.path(s.file).to_owned(), sources.place(s).line));
-            json!({"rule": c.rule, "blocks": c.blocks, "subject": c.subject, "message": c.message, "hint": c.hint, "file": place.as_ref().map(|p| &p.0), "line": place.as_ref().map(|p| p.1)})
+            let place = |span: Option<crate::base::Span>| span.map(|s| (sources.path(s.file).to_owned(), sources.place(s).line));
+            let (place, rule) = (place(c.span), place(c.source));
+            json!({"rule": c.rule, "blocks": c.blocks, "subject": c.subject, "message": c.message, "hint": c.hint, "file": place.as_ref().map(|p| &p.0), "line": place.as_ref().map(|p| p.1), "rule_file": rule.as_ref().map(|p| &p.0), "rule_line": rule.as_ref().map(|p| p.1)})
         })
         .collect();
     let counts: serde_json::Map<String, Value> =

@@ -37,7 +37,7 @@ fn schema() -> Value {
     );
     let check = object(
         &["rule", "blocks", "subject", "message", "hint"],
-        json!({"rule": {"type": "string"}, "blocks": {"type": "boolean"}, "subject": {"type": "string"}, "message": {"type": "string"}, "hint": {"type": "string"}, "file": maybe_text, "line": {"type": ["integer", "null"]}}),
+        json!({"rule": {"type": "string"}, "blocks": {"type": "boolean"}, "subject": {"type": "string"}, "message": {"type": "string"}, "hint": {"type": "string"}, "file": maybe_text, "line": {"type": ["integer", "null"]}, "rule_file": maybe_text, "rule_line": {"type": ["integer", "null"]}}),
     );
     let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let mut schema = object(

@@ -7,14 +7,17 @@ use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
 use super::output::{fit, flow, listed, pad, width};
 use crate::base::resources::{show_cpu, show_memory};
 use crate::base::text::escape;
-use crate::base::{Millis, Money, SourceMap, Timestamp};
+use crate::base::{Millis, Money, SourceMap, Span, Timestamp};
 use crate::diff::{Action, Origin, Plan, Planned, Reason};
 
 /// Runs of one job with one action and one set of changed keys.
-struct Group<'p> {
-    job: Arc<str>,
-    action: Action,
-    runs: Vec<&'p Planned>,
+pub struct Group<'p> {
+    /// `workflow/job`.
+    pub job: Arc<str>,
+    /// What is done.
+    pub action: Action,
+    /// Its runs.
+    pub runs: Vec<&'p Planned>,
 }
 
 /// Everything about a plan, for a terminal.
@@ -47,7 +50,9 @@ pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> S
     out
 }
 
-fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
+/// The actions, a group for each line that is shown.
+#[must_use]
+pub fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
     let mut all: Vec<Group<'p>> = Vec::new();
     let keys = |p: &Planned| p.reasons.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
     for run in runs {
@@ -100,7 +105,8 @@ fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp)
 }
 
 /// True when every run of the group has the same change.
-fn is_same(group: &Group<'_>, reason: &Reason) -> bool {
+#[must_use]
+pub fn is_same(group: &Group<'_>, reason: &Reason) -> bool {
     group.runs.iter().all(|r| r.reasons.contains(reason))
 }
 
@@ -118,20 +124,32 @@ pub fn reason_text(reason: &Reason, differs: bool) -> String {
     }
 }
 
+/// When the first run of a group starts.
+#[must_use]
+pub fn start(group: &Group<'_>, now: Timestamp) -> String {
+    match group.runs.iter().filter_map(|r| r.start).min() {
+        Some(at) if at <= now => "now".to_owned(),
+        Some(at) => format!("+{}", at.since(now)),
+        None => "later".to_owned(),
+    }
+}
+
+/// Expected cost of a group, or that it has none.
+#[must_use]
+pub fn price(group: &Group<'_>) -> Option<Money> {
+    let costs: Option<Vec<Money>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost).map(|c| c.expected)).collect();
+    costs.map(|c| c.into_iter().sum())
+}
+
 /// Start, length and price of a group.
 fn figures(group: &Group<'_>, now: Timestamp) -> String {
     if !group.action.runs() {
         return String::new();
     }
-    let start = match group.runs.iter().filter_map(|r| r.start).min() {
-        Some(at) if at <= now => "now".to_owned(),
-        Some(at) => format!("+{}", at.since(now)),
-        None => "later".to_owned(),
-    };
+    let start = start(group, now);
     let times: Vec<Millis> = group.runs.iter().filter_map(|r| r.estimate.as_ref().and_then(|e| e.time)).collect();
     let each = times.iter().max().map_or("?".to_owned(), ToString::to_string);
-    let costs: Option<Vec<Money>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost).map(|c| c.expected)).collect();
-    let cost = costs.map_or_else(|| "unpriced".to_owned(), |c| c.into_iter().sum::<Money>().to_string());
+    let cost = price(group).map_or_else(|| "unpriced".to_owned(), |c| c.to_string());
     format!(" {start:>7} {each:>7} {cost:>11}")
 }
 
@@ -195,7 +213,11 @@ fn pool(plan: &Plan) -> Vec<String> {
 fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
     for check in &plan.checks {
         let (word, style) = if check.blocks { ("blocked", BAD) } else { ("warning", CHANGE) };
-        let place = check.span.map(|s| format!(" ({}:{})", sources.path(s.file), sources.place(s).line)).unwrap_or_default();
+        let place = |span: Option<Span>, words: &str| {
+            span.map(|s| format!(" ({words}{}:{})", sources.path(s.file), sources.place(s).line)).unwrap_or_default()
+        };
+        let rule = place(check.source, if check.span.is_some() { "rule: " } else { "" });
+        let place = format!("{}{rule}", place(check.span, ""));
         let _ = writeln!(out, "{}: {} {}{place} [{}]", paint(style, word), escape(&check.subject), check.message, check.rule);
         let _ = writeln!(out, "  {}", paint(DIM, &format!("help: {}", check.hint)));
     }

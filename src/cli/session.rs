@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use super::args::{BackendKind, Files, Part};
+use super::args::{BackendKind, Files, Part, Reports};
 use super::exit::{Exit, Failure};
+use super::output::{Format, Forms};
+use super::views::{self, Found, Places};
 use super::{output, problems};
 use crate::backend::kubernetes::{Settings, namespace};
 use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
@@ -112,7 +114,7 @@ impl Session {
 
     /// The same for a look at the files alone, without the wish to run them.
     #[must_use]
-    pub fn to_validate(here: &Path, args: &Files) -> Self {
+    pub fn to_validate(here: &Path, args: &Files<Reports>) -> Self {
         let mut diags = Diagnostics::default();
         let mut loaded = files::load(here, &args.paths, &mut diags);
         for (_, explicit) in &mut loaded.workflows {
@@ -177,30 +179,43 @@ impl Session {
                 message: format!("could not be looked at, its quotas are not checked: {}", error.message),
                 hint: error.hint.unwrap_or_else(|| "plan again when the cluster can be reached".to_owned()),
                 span: None,
+                source: None,
             }),
         }
     }
 
     /// As [`Session::read`], from arguments.
     #[must_use]
-    pub fn from_files(here: &Path, files: &Files) -> Self {
+    pub fn from_files<O: clap::Args>(here: &Path, files: &Files<O>) -> Self {
         Self::read(here, &files.paths, &files.set, files.backend)
     }
 
-    /// Stops when the files hold errors, after printing them all.
-    pub fn sound(&self, targets: &[output::Target]) -> Result<(), Failure> {
-        if !self.diags.has_errors() {
-            if !self.diags.is_empty() {
-                output::say(problems::text(&self.diags, &self.loaded.sources).trim_end());
+    /// Stops when the files hold errors, after printing them all in every wanted form.
+    pub fn sound<F: Forms>(&self, targets: &[output::Target<F>]) -> Result<(), Failure> {
+        let (diags, sources) = (&self.diags, &self.loaded.sources);
+        if !diags.has_errors() {
+            if !diags.is_empty() {
+                output::say(problems::text(diags, sources).trim_end());
             }
             return Ok(());
         }
-        if output::is_json(targets) {
-            let value = serde_json::json!({"format_version": 1, "errored": true, "diagnostics": problems::values(&self.diags, &self.loaded.sources)});
-            output::print(&output::json(&value))?;
-        } else {
-            output::say(problems::text(&self.diags, &self.loaded.sources).trim_end());
-            output::say(&problems::count(&self.diags));
+        let prefix = views::prefix(&self.loaded.root);
+        let findings = Places { sources, prefix: &prefix }.of_diagnostics(diags);
+        let found = Found { command: "files", looked_at: Vec::new(), findings };
+        let (text, others): (Vec<_>, Vec<_>) = targets.iter().partition(|t| t.form.into() == Format::Text && t.file.is_none());
+        let others: Vec<_> = others.into_iter().cloned().collect();
+        if !text.is_empty() || !others.iter().any(|t| t.file.is_none()) {
+            output::say(problems::text(diags, sources).trim_end());
+            output::say(&problems::count(diags));
+        }
+        if !others.is_empty() {
+            output::write(&others, |form| match form.into() {
+                Format::Text => problems::text(diags, sources),
+                Format::Json => output::json(
+                    &serde_json::json!({"format_version": 1, "errored": true, "diagnostics": problems::values(diags, sources)}),
+                ),
+                other => views::text(other, &found).unwrap_or_default(),
+            })?;
         }
         Err(Failure::silent(Exit::Invalid))
     }

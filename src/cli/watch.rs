@@ -111,7 +111,7 @@ impl Watch<'_> {
 
     fn print(&mut self, session: &Session, plan: &Plan) -> Result<(), Failure> {
         if self.good.as_ref() != Some(&plan.plan_id) {
-            show(plan, &self.args.files.output.output, now(), false, &session.loaded.sources)?;
+            show(plan, &self.args.files.output.output, now(), false, &session.loaded)?;
         } else {
             output::say("nothing that a run depends on has changed");
         }
