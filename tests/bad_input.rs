@@ -271,3 +271,34 @@ fn spaces_that_cannot_be_searched_are_refused() {
         assert_eq!(sweep(&rest), [code], "{rest}");
     }
 }
+
+#[test]
+fn forms_for_tools_carry_hostile_text_as_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = format!("{HEAD}jobs:\n  \"a,b:c%\\n::warning::x|<i>@all\\e[0m\": {{run: [\"true\"]}}\n");
+    std::fs::write(folder.path().join("w.yaml"), yaml).unwrap();
+    let print = |form: &str| {
+        let out = oppen(folder.path(), &["validate", "w.yaml", "-o", form]);
+        assert_eq!(out.status.code(), Some(4));
+        text(&out.stdout)
+    };
+    let github = print("github");
+    assert!(github.starts_with("::error file=w.yaml,line=5,endLine=5,col=3,"), "{github}");
+    assert!(github.lines().count() == 1 && github.contains("c%25\\n::warning::x"), "{github}");
+    let junit = print("junit");
+    assert!(junit.contains("tests=\"1\" failures=\"1\"") && junit.contains("x|&lt;i&gt;@all\\x1b[0m"), "{junit}");
+    let sarif: Value = serde_json::from_str(&print("sarif")).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&sarif["version"], &result["ruleId"], &result["level"]), (&"2.1.0".into(), &"bad-name".into(), &"error".into()));
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!((&place["artifactLocation"]["uri"], &place["region"]["startLine"]), (&"w.yaml".into(), &5.into()));
+    let markdown = print("markdown");
+    assert!(markdown.contains("x\\|<i>@all\\x1b[0m`") && markdown.lines().filter(|l| l.starts_with("| error")).count() == 1, "{markdown}");
+    assert!(![github, junit, markdown].concat().contains('\x1b'));
+    // Several at once, into files; a form that a command cannot print is wrong usage before anything else happens.
+    let out = oppen(folder.path(), &["validate", "w.yaml", "-o", "sarif=a.sarif", "-o", "junit=b.xml", "-o", "json"]);
+    assert!(out.status.code() == Some(4) && text(&out.stdout).starts_with('{'));
+    assert!(folder.path().join("a.sarif").exists() && folder.path().join("b.xml").exists());
+    let refused = oppen(folder.path(), &["status", "-o", "sarif"]);
+    assert!(refused.status.code() == Some(64) && text(&refused.stderr).contains("it prints text, json"), "{}", text(&refused.stderr));
+}

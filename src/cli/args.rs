@@ -204,7 +204,7 @@ pub struct Apply {
     /// Apply only if the plan is this one
     #[arg(long, value_name = "PLAN_ID")]
     pub expect: Option<String>,
-    /// Apply only if the plan is expected to cost no more
+    /// Apply only if the plan is expected to cost no more (its worst case is held by budgets, not by this)
     #[arg(long, value_name = "USD", value_parser = super::output::money)]
     pub max_cost: Option<crate::base::Money>,
     /// Do not ask
