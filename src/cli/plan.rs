@@ -92,7 +92,7 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
             }
             if let Some(estimate) = &r.estimate {
                 match &estimate.cost {
-                    Some(cost) => run["estimate"] = json!({"seconds": estimate.time.map(|t| t.as_secs_f64()), "cost": cost.expected, "worst": cost.worst, "basis": estimate.basis}),
+                    Some(cost) => run["estimate"] = json!({"seconds": estimate.time.map(|t| t.as_secs_f64()), "cost": cost.expected, "worst": cost.worst, "basis": estimate.basis, "interval": estimate.interval.map(|(l, h)| json!({"seconds": [l.as_secs_f64(), h.as_secs_f64()], "cost": [cost.low, cost.high]}))}),
                     None => run["unpriced_reason"] = json!(estimate.basis),
                 }
                 run["start"] = json!(r.start.map(|s| s.to_string()));

@@ -14,13 +14,14 @@ fn object(required: &[&str], properties: Value) -> Value {
 
 fn schema() -> Value {
     let money = json!({"type": "string", "pattern": "^-?[0-9]+\\.[0-9]{2,6}$", "description": "US dollars"});
+    let interval = json!({"description": "95%: lower and upper end; null where nothing was measured yet", "type": ["object", "null"], "properties": {"seconds": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}, "cost": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["seconds", "cost"], "additionalProperties": false});
     let maybe_money = json!({"anyOf": [money, {"type": "null"}]});
     let maybe_text = json!({"type": ["string", "null"]});
     let count = json!({"type": "integer", "minimum": 0});
     let reason = object(&["key"], json!({"key": {"type": "string"}, "before": {"type": "string"}, "after": {"type": "string"}}));
     let estimate = object(
         &["seconds", "cost", "basis"],
-        json!({"seconds": {"type": ["number", "null"], "minimum": 0}, "cost": money, "worst": maybe_money, "basis": {"type": "string"}}),
+        json!({"seconds": {"type": ["number", "null"], "minimum": 0}, "cost": money, "worst": maybe_money, "basis": {"type": "string"}, "interval": interval}),
     );
     let run = object(
         &["address", "action", "origin", "reasons"],

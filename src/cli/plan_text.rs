@@ -281,7 +281,9 @@ pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
             let time = estimate.time.map_or("unknown time".to_owned(), |t| t.to_string());
             let cost = estimate.cost.map_or("unpriced".to_owned(), |c| c.expected.to_string());
             let worst = estimate.cost.and_then(|c| c.worst).map(|w| format!(", at worst {w}")).unwrap_or_default();
-            let _ = writeln!(out, "  estimate {time}, {cost}{worst} ({})", estimate.basis);
+            let interval = estimate.interval.map(|(l, h)| format!(" [{l} to {h}]")).unwrap_or_default();
+            let money = estimate.cost.filter(|c| c.low < c.high).map(|c| format!(" [{} to {}]", c.low, c.high)).unwrap_or_default();
+            let _ = writeln!(out, "  estimate {time}{interval}, {cost}{money}{worst} ({})", escape(&estimate.basis));
         }
         if run.action.runs() {
             let _ = writeln!(

@@ -167,7 +167,8 @@ fn pruned(record: &RunRecord, because: &str) -> String {
 #[must_use]
 pub fn metrics(record: &RunRecord, most: usize) -> Option<String> {
     let goal = record.spec.job.metric.as_ref();
-    let mut names: Vec<&Arc<str>> = record.metrics.keys().collect();
+    // The epoch tells how far the run is, not how good.
+    let mut names: Vec<&Arc<str>> = record.metrics.keys().filter(|n| &***n != "epoch").collect();
     names.sort_by_key(|n| goal.is_none_or(|g| *g.name != ***n));
     let shown: Vec<String> = names
         .into_iter()

@@ -3,6 +3,7 @@
 //! In: [`Desired`] runs, [`State`], finished work of the past, drift of outputs, rates and limits. Out: [`Plan`]. Must never look
 //! at files or the clock: `now` comes in.
 
+mod learned;
 pub mod outlook;
 pub mod plan;
 pub mod reasons;
@@ -20,7 +21,7 @@ use crate::expand::Desired;
 use crate::expand::domain::Domain;
 use crate::price::Rates;
 use crate::queue::{Limits, Quotas, Treasury};
-use crate::record::{Finished, OutputRecord, RunRecord, RunSpec, RunStatus, State, Tally};
+use crate::record::{Exposure, Finished, OutputRecord, RunRecord, RunSpec, RunStatus, Sample, State, Tally};
 use crate::spec::types::Project;
 
 use sweeps::Known;
@@ -31,6 +32,18 @@ pub use plan::{Action, Drift, Origin, Plan, Planned, Reason};
 pub trait History {
     /// What a succeeded run with this fingerprint left.
     fn finished(&self, fingerprint: &Fingerprint) -> Option<Finished>;
+    /// The last ended attempts of `workflow/job`, newest first.
+    fn samples(&self, _: &str) -> Vec<Sample> {
+        Vec::new()
+    }
+    /// The last whole runs of a model type, newest first.
+    fn of_model(&self, _: &str) -> Vec<Sample> {
+        Vec::new()
+    }
+    /// How long attempts ran and how often they were taken away.
+    fn exposures(&self) -> Vec<Exposure> {
+        Vec::new()
+    }
 }
 
 /// No history.

@@ -26,6 +26,7 @@ pub struct Kept<'a> {
 
 /// Fills in everything about time and money.
 pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>) -> Plan {
+    super::learned::apply(request, &mut actions);
     let end = schedule(request, &mut actions);
     let (mut cost, mut worst, mut unpriced) = (Money::ZERO, Some(Money::ZERO), 0);
     for action in actions.iter_mut().filter(|a| a.action.runs()) {

@@ -9,7 +9,7 @@ use super::paths;
 use super::slot::{Compile, Slot, merged, pick};
 use super::template::{Scope, Template};
 use crate::base::{Capacity, Diagnostic, Diagnostics, Gpu, Millis, Resources, Span, suggest};
-use crate::record::{Estimate, Goal, JobSpec, MetricGoal, Priority, Retry};
+use crate::record::{Estimate, Goal, JobSpec, MetricGoal, Priority, Retry, Work};
 use crate::spec::scalar::{Cpu, GpuAsk, Memory, Plain};
 use crate::spec::types::{Defaults, EstimateDecl, Job, MetricDecl, Project, ResourcesDecl, RetryDecl, Workflow};
 
@@ -45,6 +45,9 @@ struct EstimateSlots {
     epochs: Option<Slot<u32>>,
     per_epoch: Option<Slot<Millis>>,
     basis: Arc<str>,
+    model: Option<Arc<str>>,
+    /// Names of inputs and params that the time grows with.
+    scales_with: Vec<Arc<str>>,
 }
 
 /// Where settings come from.
@@ -196,8 +199,22 @@ impl Settings {
             metric: self.metric.clone(),
             labels: self.labels.iter().filter_map(|(n, s)| s.get(scope, diags).map(|t| (n.to_string(), t.to_string()))).collect(),
             estimate: self.estimate.render(scope, diags),
+            model: self.estimate.model.clone(),
+            work: self.work(scope, diags),
             ..base
         }
+    }
+
+    /// What the time may grow with: inputs by name, and the epochs of the estimate.
+    fn work(&self, scope: Scope<'_>, diags: &mut Diagnostics) -> Work {
+        let mut work = Work { names: self.estimate.scales_with.clone(), ..Work::default() };
+        for (name, value) in scope.inputs.as_object().into_iter().flatten() {
+            work.note(name, value);
+        }
+        if let Some(epochs) = self.estimate.epochs.as_ref().and_then(|s| s.get(scope, diags)) {
+            work.note("epochs", &epochs.into());
+        }
+        work
     }
 
     /// A path inside the project's root.
@@ -300,8 +317,12 @@ impl EstimateSlots {
                 (None, Some(m)) => format!("default of {}", m.0).into(),
                 (None, None) => "no estimate".into(),
             },
+            model: model.map(|m| Arc::clone(&m.0)),
+            scales_with: scales_with([own, declared], cx, diags),
         };
-        if let Some(e) = own.filter(|_| slots.time.is_none() && (slots.epochs.is_none() || slots.per_epoch.is_none())) {
+        let only_scales = |e: &EstimateDecl| !e.scales_with.is_empty() && e.epochs.is_none() && e.per_epoch.is_none();
+        let known = |e: &EstimateDecl| slots.time.is_some() || (slots.epochs.is_some() && slots.per_epoch.is_some()) || only_scales(e);
+        if let Some(e) = own.filter(|e| !known(e)) {
             diags.push(
                 Diagnostic::error("missing-key", e.span, "an estimate needs `time`, or `epochs` and `per_epoch`")
                     .hint("write `estimate: {time: 30m}`"),
@@ -320,6 +341,23 @@ impl EstimateSlots {
         };
         Estimate { time, basis: Arc::clone(&self.basis), ..Estimate::default() }
     }
+}
+
+/// The names without `params.` and `inputs.`; those that nobody declares are noted.
+fn scales_with(decls: [Option<&EstimateDecl>; 2], cx: Compile<'_>, diags: &mut Diagnostics) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for word in decls.into_iter().flatten().flat_map(|e| &e.scales_with) {
+        let name = word.0.strip_prefix("params.").or(word.0.strip_prefix("inputs.")).unwrap_or(&word.0);
+        let mut known = cx.names.inputs.iter().chain(&cx.names.params).map(AsRef::as_ref).collect::<Vec<&str>>();
+        known.sort_unstable();
+        if known.contains(&name) {
+            names.push(name.into());
+        } else {
+            let message = format!("there is no input or param `{}` that the time could grow with", crate::base::text::escape(name));
+            diags.push(Diagnostic::error("unknown-name", word.1, message).maybe_hint(suggest::hint(name, known)));
+        }
+    }
+    names
 }
 
 fn refuse_twice(decl: &ResourcesDecl, diags: &mut Diagnostics) {

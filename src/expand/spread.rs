@@ -20,8 +20,8 @@ use crate::spec::types::Project;
 /// Problems of one job after which its further runs are not looked at.
 const ENOUGH: usize = 20;
 
-/// Reads the digest of a file or folder. `Ok(None)`: it does not exist.
-pub type Digester<'a> = dyn FnMut(&str) -> Result<Option<Digest>, String> + 'a;
+/// Reads the digest and the size of a file or folder. `Ok(None)`: it does not exist.
+pub type Digester<'a> = dyn FnMut(&str) -> Result<Option<(Digest, u64)>, String> + 'a;
 
 /// A job with its runs, not yet sealed.
 pub struct Spread {
@@ -105,6 +105,10 @@ impl Spreader<'_, '_> {
             if shared.is_none() || settings.is_per_run() {
                 let mut job = settings.render(base.clone(), scope, &self.priorities, open, self.diags);
                 job.inputs = self.digests(&settings, scope);
+                let bytes = job.inputs.iter().map(|i| i.bytes).fold(0, u64::saturating_add);
+                if bytes > 0 {
+                    job.work.values.insert(crate::record::work::DATA_BYTES.into(), bytes as f64);
+                }
                 let digest = fingerprint::of_settings(&job);
                 shared = Some((Arc::new(job), digest));
             }
@@ -195,7 +199,7 @@ impl Spreader<'_, '_> {
                 continue;
             }
             match (self.digester)(&path) {
-                Ok(Some(digest)) => found.push(InputDigest { path, digest }),
+                Ok(Some((digest, bytes))) => found.push(InputDigest { path, digest, bytes }),
                 Ok(None) => {
                     let hint = suggest::nearest(&path, self.produced.iter().map(String::as_str))
                         .map(|n| format!("did you mean the output `{n}`?"));

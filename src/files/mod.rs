@@ -18,7 +18,7 @@ pub use objects::Objects;
 /// Reads digests of input files below a root, each path once.
 pub struct Digests<'a> {
     root: &'a Path,
-    known: FxHashMap<String, Option<Digest>>,
+    known: FxHashMap<String, Option<(Digest, u64)>>,
 }
 
 impl<'a> Digests<'a> {
@@ -28,15 +28,15 @@ impl<'a> Digests<'a> {
         Self { root, known: FxHashMap::default() }
     }
 
-    /// The digest of a file or folder; none when there is nothing.
+    /// The digest of a file or folder and its size in bytes; none when there is nothing.
     ///
     /// # Errors
     /// Why it cannot be read, in words.
-    pub fn of(&mut self, path: &str) -> Result<Option<Digest>, String> {
+    pub fn of(&mut self, path: &str) -> Result<Option<(Digest, u64)>, String> {
         if let Some(known) = self.known.get(path) {
             return Ok(*known);
         }
-        let digest = match objects::digest_path(self.root, path) {
+        let digest = match objects::digest_and_size(self.root, path) {
             Ok(digest) => Some(digest),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(format!("`{}`: {e}", crate::base::text::escape(path))),

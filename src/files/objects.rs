@@ -26,12 +26,26 @@ const CHUNK: usize = 256 * 1024;
 /// # Errors
 /// When something is missing, unreadable, neither file nor folder, or outside the root.
 pub fn digest_path(root: &Path, path: &str) -> io::Result<Digest> {
+    digest_and_size(root, path).map(|(digest, _)| digest)
+}
+
+/// As [`digest_path`], with the bytes of all files.
+///
+/// # Errors
+/// As [`digest_path`].
+pub fn digest_and_size(root: &Path, path: &str) -> io::Result<(Digest, u64)> {
     let found = confine(root, path)?;
-    if found.is_dir() {
-        let entries = tree::walk(&root.canonicalize()?, &found)?;
-        return Ok(tree::digest(&tree::manifest(&entries, |entry| digest_file(&entry.source).map(|(digest, _)| digest))?));
+    if !found.is_dir() {
+        return digest_file(&found);
     }
-    digest_file(&found).map(|(digest, _)| digest)
+    let entries = tree::walk(&root.canonicalize()?, &found)?;
+    let mut total = 0_u64;
+    let manifest = tree::manifest(&entries, |entry| {
+        let (digest, bytes) = digest_file(&entry.source)?;
+        total = total.saturating_add(bytes);
+        Ok(digest)
+    })?;
+    Ok((tree::digest(&manifest), total))
 }
 
 /// The real place of a path that must lie below the root and outside Oppen's own state, after all symbolic links.

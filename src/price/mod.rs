@@ -4,6 +4,7 @@
 //! does not know.
 
 mod hours;
+pub mod learn;
 pub mod pieces;
 pub mod refused;
 
@@ -214,7 +215,7 @@ impl Rates {
         Millis(low)
     }
 
-    /// The estimate of a run that starts at a time: its declared length with what that costs.
+    /// The estimate of a run that starts at a time: its learned or declared length with what that costs.
     #[must_use]
     pub fn estimate(&self, job: &JobSpec, start: Timestamp) -> Estimate {
         let mut estimate = job.estimate.clone();
@@ -225,7 +226,10 @@ impl Rates {
         };
         match priced {
             Ok(expected) => {
-                estimate.cost = Some(Money95 { expected, low: expected, high: expected, worst: worst.and_then(Result::ok) });
+                // Longer never costs less, so the ends of the time's interval are those of the cost's.
+                let at = |length| self.cost(job, start, length).unwrap_or(expected);
+                let (low, high) = estimate.interval.map_or((expected, expected), |(l, h)| (at(l).min(expected), at(h).max(expected)));
+                estimate.cost = Some(Money95 { expected, low, high, worst: worst.and_then(Result::ok) });
             }
             Err(why) => estimate.basis = why.into(),
         }

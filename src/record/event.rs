@@ -378,13 +378,16 @@ pub struct Outcome {
     /// For people: the scheduler's words, the missing output, the signal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// What it used of its machine, where the backend tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<super::work::Usage>,
 }
 
 impl Outcome {
     /// An outcome with words.
     #[must_use]
     pub fn new(cause: Cause, exit_code: Option<i32>, detail: impl Into<String>) -> Self {
-        Self { cause, exit_code, detail: detail.into() }
+        Self { cause, exit_code, detail: detail.into(), usage: None }
     }
 }
 

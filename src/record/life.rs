@@ -69,6 +69,7 @@ impl RunRecord {
             reports: 0,
             stop_detail: String::new(),
             stop_cause: None,
+            progress: None,
         });
     }
 

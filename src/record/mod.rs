@@ -9,10 +9,12 @@ pub mod run;
 pub mod search;
 pub mod state;
 pub mod sweep;
+pub mod work;
 
-pub use event::{Anomaly, Cause, Event, Outcome, SubmittedJob};
+pub use event::{Anomaly, Cause, Event, MetricPoint, Outcome, SubmittedJob};
 pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec};
 pub use search::{Distribution, Method, Options, Parameter, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
 pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, Pause, RunRecord, RunStatus, State};
 pub use sweep::{Curve, SweepRecord, SweepSpec, Tally};
+pub use work::{Exposure, Features, Progress, Sample, Usage, Work};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::sweep::SweepSpec;
+use super::work::Work;
 use crate::base::{Address, Digest, Fingerprint, Millis, Money, Resources, Timestamp, Value};
 
 /// One concrete unit to execute.
@@ -120,6 +121,12 @@ pub struct JobSpec {
     /// Most runs of this job at a time (`sweep.parallel`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u32>,
+    /// Model type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    /// What its time may grow with.
+    #[serde(default, skip_serializing_if = "Work::is_empty")]
+    pub work: Work,
 }
 
 /// Words of a command. A shell script is `["/bin/sh", "-ec", SCRIPT]` whose values stand in `vars`, never in the text.
@@ -211,6 +218,9 @@ pub struct InputDigest {
     pub path: String,
     /// BLAKE3 of the content; a folder's covers names and contents.
     pub digest: Digest,
+    /// Size of the content.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// Which way is better.
@@ -259,9 +269,12 @@ pub struct Estimate {
     /// Expected cost; none is unpriced, never zero dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Money95>,
-    /// `declared`, `history`, `default of MODEL`, or why it is unpriced.
+    /// `declared`, `history of 14 runs`, `default of MODEL`, or why it is unpriced.
     #[serde(default)]
     pub basis: Arc<str>,
+    /// What the files say that it takes, where `time` is learned from history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Millis>,
     /// Not before this time (cheap hours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

@@ -9,6 +9,7 @@ use super::event::{Anomaly, Event, Outcome};
 use super::ledger::Payer;
 use super::run::RunSpec;
 use super::sweep::{Curve, SweepRecord};
+use super::work::Progress;
 use crate::base::{Address, Digest, Millis, Money, Timestamp};
 
 /// Everything that is known, by address.
@@ -200,6 +201,9 @@ pub struct Attempt {
     /// What it will count as when it ends, once it was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_cause: Option<super::event::Cause>,
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Box<Progress>>,
 }
 
 fn is_none(count: &i64) -> bool {
@@ -333,7 +337,12 @@ impl State {
                 }
             }),
             Event::Metrics { attempt, points } => {
-                self.with(&attempt.address, |run| points.iter().for_each(|point| run.note_metric(point)));
+                self.with(&attempt.address, |run| {
+                    points.iter().for_each(|point| run.note_metric(point));
+                    if let Some(a) = run.open_attempt(attempt.number) {
+                        a.progress.get_or_insert_default().note(points, now);
+                    }
+                });
             }
             Event::SweepBegan { job } => self.sweep(job, |sweep| sweep.began = Some(now)),
             Event::SweepEnded { job } => self.sweep(job, |sweep| sweep.began = None),

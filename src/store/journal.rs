@@ -7,10 +7,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lock::Lock;
 use super::wire::{StoredSpec, event_text};
-use super::{Store, StoreError, ledger};
+use super::{Store, StoreError, ledger, samples};
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::diff::History;
-use crate::record::{Entry, Event, Finished, JobSpec, Pause, RunRecord, RunStatus, State};
+use crate::record::{Entry, Event, Exposure, Finished, JobSpec, Pause, RunRecord, RunStatus, Sample, State};
 
 /// Settings that runs share, by their number in the store.
 type Jobs = FxHashMap<i64, Arc<JobSpec>>;
@@ -58,6 +58,9 @@ impl Store {
                 }
                 if let Some(entry) = Entry::of(event, now) {
                     ledger::write(&tx, &entry).map_err(io)?;
+                }
+                if let Some(sample) = Sample::of(event, state) {
+                    samples::write(&tx, &sample).map_err(io)?;
                 }
             }
             for sweep in events.iter().filter_map(Event::sweep) {
@@ -243,7 +246,8 @@ impl Store {
     #[must_use]
     pub fn past(&self) -> Past<'_> {
         let any = self.db.query_row("SELECT 1 FROM finished LIMIT 1", [], |_| Ok(())).optional();
-        Past { store: self, any: matches!(any, Ok(Some(()))) }
+        let learned = self.db.query_row("SELECT 1 FROM samples LIMIT 1", [], |_| Ok(())).optional();
+        Past { store: self, any: matches!(any, Ok(Some(()))), learned: matches!(learned, Ok(Some(()))) }
     }
 }
 
@@ -251,6 +255,7 @@ impl Store {
 pub struct Past<'a> {
     store: &'a Store,
     any: bool,
+    learned: bool,
 }
 
 impl History for Past<'_> {
@@ -261,6 +266,18 @@ impl History for Past<'_> {
         let mut query = self.store.db.prepare_cached("SELECT result FROM finished WHERE fingerprint = ?1").ok()?;
         let result: String = query.query_row([&fingerprint.0[..]], |r| r.get(0)).ok()?;
         serde_json::from_str(&result).ok()
+    }
+
+    fn samples(&self, job: &str) -> Vec<Sample> {
+        if self.learned { self.store.samples(job).unwrap_or_default() } else { Vec::new() }
+    }
+
+    fn of_model(&self, model: &str) -> Vec<Sample> {
+        if self.learned { self.store.samples_of_model(model).unwrap_or_default() } else { Vec::new() }
+    }
+
+    fn exposures(&self) -> Vec<Exposure> {
+        if self.learned { self.store.exposures().unwrap_or_default() } else { Vec::new() }
     }
 }
 

@@ -8,6 +8,7 @@ mod journal;
 mod ledger;
 mod lock;
 mod requests;
+mod samples;
 mod schema;
 mod wire;
 

@@ -42,6 +42,14 @@ CREATE TRIGGER IF NOT EXISTS ledger_is_kept BEFORE DELETE ON ledger BEGIN SELECT
 CREATE TABLE IF NOT EXISTS spend (
     slot INTEGER NOT NULL, job TEXT NOT NULL, team TEXT NOT NULL, user TEXT NOT NULL, labels TEXT NOT NULL, amount INTEGER NOT NULL,
     PRIMARY KEY (slot, job, team, user, labels)) STRICT, WITHOUT ROWID;
+-- One ended attempt a row: what estimates are learned from, kept in the same transaction as the event.
+CREATE TABLE IF NOT EXISTS samples (
+    seq INTEGER PRIMARY KEY, job TEXT NOT NULL, model TEXT, whole INTEGER NOT NULL, fingerprint BLOB NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS samples_by_job ON samples (job, seq);
+CREATE INDEX IF NOT EXISTS samples_by_model ON samples (model, seq) WHERE model IS NOT NULL AND whole = 1;
+-- How long attempts ran and how often they were taken away, by the way their machines were bought.
+CREATE TABLE IF NOT EXISTS exposure (
+    capacity TEXT PRIMARY KEY, attempts INTEGER NOT NULL, millis INTEGER NOT NULL, interruptions INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- What other processes ask the holder of the lock to do.
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 ";

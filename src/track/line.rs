@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::base::Value;
 use crate::record::event::MetricPoint;
 
-/// Words that say which step a line is about, the first that is there counts. They are no metrics.
+/// Words that say which step a line is about, the first that is there counts. Of them only the epoch is a metric too: it tells
+/// how far the run is.
 const STEP_NAMES: [&str; 3] = ["step", "epoch", "global_step"];
 
 /// Longest name of a metric, in bytes.
@@ -25,6 +26,9 @@ pub fn read(line: &[u8], points: &mut Vec<MetricPoint>) {
         return;
     };
     let step = STEP_NAMES.iter().find_map(|name| found.iter().find(|(n, _)| n == name).and_then(|(_, v)| whole(*v)));
+    if let Some(epoch) = found.iter().find(|(n, _)| n == "epoch").and_then(|(_, v)| whole(*v)) {
+        points.push(MetricPoint { name: "epoch".into(), step: Some(epoch), value: Some(epoch as f64), at: None });
+    }
     for (name, value) in found {
         if !STEP_NAMES.contains(&name.as_str()) {
             points.push(MetricPoint { name: Arc::from(name), step, value: value.filter(|v| v.is_finite()), at: None });

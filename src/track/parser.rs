@@ -92,14 +92,15 @@ mod tests {
             [
                 point("val_loss", Some(3), Some(0.25)),
                 point("acc", Some(3), Some(0.9)),
+                point("epoch", Some(2), Some(2.0)),
                 point("loss", Some(2), Some(1e-3)),
                 point("lr", Some(2), Some(0.5)),
                 point("a/b.c-d", Some(7), Some(-1.0)),
             ]
         );
-        assert_eq!(all(b"epoch=1 step=40 loss=2"), [point("loss", Some(40), Some(2.0))]);
+        assert_eq!(all(b"epoch=1 step=40 loss=2"), [point("epoch", Some(1), Some(1.0)), point("loss", Some(40), Some(2.0))]);
         assert_eq!(all(b"loss=2 step=x"), [point("loss", None, Some(2.0))]);
-        assert_eq!(all(b"loss=2 step=1.5 epoch=4.0"), [point("loss", Some(4), Some(2.0))]);
+        assert_eq!(all(b"loss=2 step=1.5 epoch=4.0"), [point("epoch", Some(4), Some(4.0)), point("loss", Some(4), Some(2.0))]);
     }
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
         );
         assert_eq!(
             all(b"{\"epoch\": 1, \"loss\": NaN, \"gain\": -Infinity, \"note\": \"NaN here\"}\n"),
-            [point("loss", Some(1), None), point("gain", Some(1), None)]
+            [point("epoch", Some(1), Some(1.0)), point("loss", Some(1), None), point("gain", Some(1), None)]
         );
         assert_eq!(all(b"{\"loss\": 1\n{\"loss\": 1} tail\n[1]\n"), []);
     }

@@ -21,6 +21,7 @@ use super::files::{self, Files, Intent, Meta};
 use super::procfs;
 use super::program;
 use super::protocol::{Exit, Job};
+use super::usage;
 use crate::base::text::escape;
 use crate::base::{Millis, Timestamp};
 use crate::files::objects::confine;
@@ -80,7 +81,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
     files::record_meta(kept.journal, meta)?;
     let oom_before = procfs::oom_kills();
     let log = kept.files.open_log()?;
-    let (outcome, outputs) = match spawn(kept, &log) {
+    let (mut outcome, outputs) = match spawn(kept, &log) {
         Err((code, detail)) => (Outcome::new(Cause::Error, Some(code), detail), Vec::new()),
         Ok(mut child) => {
             let mut watch =
@@ -91,6 +92,7 @@ fn run(kept: &Kept<'_>) -> io::Result<()> {
             ending::conclude(&facts, kept.root, &kept.objects, &kept.job.outputs)
         }
     };
+    outcome.usage = usage::of_children();
     // From the start by a clock that nobody sets, so that no attempt ends before it started.
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let log_bytes = log.metadata().map(|m| m.len()).unwrap_or(0);

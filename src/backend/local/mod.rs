@@ -22,6 +22,8 @@ mod reach;
 mod socket;
 mod supervisor;
 mod tail;
+#[expect(unsafe_code, reason = "getrusage has no safe form here; one call that only fills a buffer")]
+mod usage;
 
 use std::io;
 use std::path::PathBuf;

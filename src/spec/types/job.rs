@@ -184,7 +184,7 @@ document! {
 }
 
 document! {
-    /// How long a run is thought to take: `time`, or `epochs` times `per_epoch`.
+    /// How long a run is thought to take: `time`, or `epochs` times `per_epoch`. Once runs have ended, their times count instead.
     "an estimate" pub struct EstimateDecl {
         /// Whole wall time.
         "time" time: Option<Templ<Millis>>,
@@ -192,6 +192,8 @@ document! {
         "epochs" epochs: Option<Templ<u32>>,
         /// Wall time of one epoch.
         "per_epoch" per_epoch: Option<Templ<Millis>>,
+        /// Inputs and params that the time grows with, beside those that are known by name (`epochs`, `steps`, `batch_size`, `data_size`).
+        "scales_with" scales_with: Vec<Word>,
     }
 }
 
