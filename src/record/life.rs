@@ -154,7 +154,14 @@ impl RunRecord {
         }
     }
 
-    pub(super) fn note_metric(&mut self, point: &MetricPoint) {
+    pub(super) fn reported(&mut self, number: u32, points: &[MetricPoint], now: Timestamp) {
+        points.iter().for_each(|point| self.note_metric(point));
+        if let Some(a) = self.open_attempt(number) {
+            a.progress.get_or_insert_default().note(points, now);
+        }
+    }
+
+    fn note_metric(&mut self, point: &MetricPoint) {
         self.note_point(point);
         let new = MetricSummary { last: None, min: None, max: None, step: None, count: 0 };
         let m = self.metrics.entry(Arc::clone(&point.name)).or_insert(new);

@@ -336,14 +336,7 @@ impl State {
                     run.outputs.clone_from(outputs);
                 }
             }),
-            Event::Metrics { attempt, points } => {
-                self.with(&attempt.address, |run| {
-                    points.iter().for_each(|point| run.note_metric(point));
-                    if let Some(a) = run.open_attempt(attempt.number) {
-                        a.progress.get_or_insert_default().note(points, now);
-                    }
-                });
-            }
+            Event::Metrics { attempt, points } => self.with(&attempt.address, |run| run.reported(attempt.number, points, now)),
             Event::SweepBegan { job } => self.sweep(job, |sweep| sweep.began = Some(now)),
             Event::SweepEnded { job } => self.sweep(job, |sweep| sweep.began = None),
             Event::SweepPaused { job, by } => self.sweep(job, |sweep| sweep.paused = Some(Arc::clone(by))),
