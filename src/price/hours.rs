@@ -8,6 +8,8 @@ use crate::base::{Diagnostic, Diagnostics, Millis, Timestamp, text};
 use crate::spec::types::{OffPeakDecl, Word};
 
 const WEEK: u64 = 7 * 86_400_000;
+/// How far weeks are looked at one by one: twenty years.
+const HORIZON: u64 = 1043 * WEEK;
 
 /// Cheap hours of a rate, in its time zone.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +69,8 @@ impl OffPeak {
             return i128::from(length.0) * i128::from(ONE);
         }
         let (mut at, end, mut sum, mut week) = (start, start.after(length), 0_i128, None);
-        while end.since(at).0 >= WEEK {
+        let horizon = start.after(Millis(HORIZON));
+        while end.since(at).0 >= WEEK && at < horizon {
             let next = at.after(Millis(WEEK));
             // Weeks without a clock change or a holiday are alike: a length of years does not take a step for each night.
             sum += if self.is_plain(at, next) {
@@ -76,6 +79,12 @@ impl OffPeak {
                 self.pieces(at, Millis(WEEK))
             };
             at = next;
+        }
+        // Beyond the horizon one week is like any other: no length makes this slow.
+        let beyond = end.since(at).0 / WEEK;
+        if beyond > 0 {
+            sum += i128::from(beyond) * *week.get_or_insert_with(|| self.pieces(at, Millis(WEEK)));
+            at = at.after(Millis(beyond * WEEK));
         }
         sum + self.pieces(at, end.since(at))
     }

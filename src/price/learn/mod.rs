@@ -240,6 +240,9 @@ fn spread(fit: &Fit) -> f64 {
     fit::weighted(&sorted, 0.5 * all) + fit::weighted(&sorted, 0.8 * all)
 }
 
+/// Longest time that is ever expected of a run, in seconds: ten years.
+const LONGEST: f64 = 10.0 * 365.0 * 86_400.0;
+
 /// The interval: conformal where there are enough samples, Student's t before.
 fn conclude(fit: &Fit, samples: usize, noise: f64) -> Seconds {
     let centre = fit.beta.first().copied().unwrap_or_default();
@@ -259,14 +262,11 @@ fn conclude(fit: &Fit, samples: usize, noise: f64) -> Seconds {
         None => student,
     };
     let mean = smear(fit, count);
-    Seconds {
-        expected: (centre.exp() * mean).clamp((centre - half).exp(), (centre + half).exp()),
-        low: (centre - half).exp(),
-        high: (centre + half).exp(),
-        samples,
-        basis: "".into(),
-        sd: half / 1.96,
-    }
+    // What contradicts itself gives no bound: then anything up to ten years is possible, and nothing more is said.
+    let (centre, half) = if centre.is_finite() && half.is_finite() { (centre, half) } else { (0.0, f64::MAX) };
+    let seconds = |log: f64| log.exp().min(LONGEST);
+    let (low, high) = (seconds(centre - half), seconds(centre + half));
+    Seconds { expected: (centre.exp() * mean).max(low).min(high), low, high, samples, basis: "".into(), sd: half / 1.96 }
 }
 
 /// The weighted 95% quantile of standardised residuals; none when so few samples cannot tell it.
