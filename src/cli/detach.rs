@@ -33,7 +33,7 @@ pub fn run(ground: &Ground<'_>, args: &args::Apply, agreed: &Plan) -> Outcome {
     command.arg("apply").arg(&kept).args(["--yes", "--expect", &agreed.plan_id, "--backend", ground.backend.word()]);
     command.args(["--lock-timeout", &format!("{}ms", args.lock_timeout.as_millis())]);
     command.args(args.max_cost.iter().flat_map(|most| ["--max-cost".to_owned(), most.decimal()]));
-    command.current_dir(ground.root).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
     let mut child = command.spawn()?;
     if let Some(status) = over(&mut child, &kept, args.lock_timeout + PATIENCE)?.filter(|s| !s.success()) {
         taken(&kept)?;

@@ -254,3 +254,17 @@ pub fn pad(text: &str, width: usize) -> String {
     let seen = unicode_width::UnicodeWidthStr::width(text);
     format!("{text}{}", " ".repeat(width.saturating_sub(seen)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_flow_by_what_is_seen_of_them() {
+        let pieces = listed(vec![style::paint(style::BOLD, "four"), "five5".to_owned(), "six".to_owned()], ".");
+        let plain = |width| anstream::adapter::strip_str(&flow(&pieces, width)).to_string();
+        assert_eq!(plain(17), "four, five5, six.");
+        assert_eq!(plain(16), "four, five5,\n  six.");
+        assert_eq!(plain(3), "four,\n  five5,\n  six.");
+    }
+}
