@@ -2,5 +2,6 @@
 //!
 //! In: records, lines of the ledger, rates. Out: answers as data, and pictures of them. Must never change or order anything.
 
+pub mod budget;
 pub mod chart;
 pub mod report;

@@ -55,6 +55,8 @@ pub enum Command {
     Explain(Explain),
     /// What runs cost, piece by piece
     Cost(super::cost::Cost),
+    /// Where budgets stand, and whether a plan fits
+    Budget(super::budget::Budget),
     /// End runs
     Cancel(Select),
     /// Run again what failed, was cancelled or was skipped

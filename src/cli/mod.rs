@@ -3,6 +3,7 @@
 pub mod args;
 mod apply;
 mod backends;
+pub mod budget;
 pub mod cost;
 mod desk;
 mod detach;
@@ -103,6 +104,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),
         Command::Cost(args) => cost::run(&here, args),
+        Command::Budget(args) => budget::run(&here, args),
         Command::Cancel(args) => runs::act(&here, args, false),
         Command::Retry(args) => runs::act(&here, args, true),
         Command::Destroy(args) => runs::destroy(&here, args),

@@ -137,6 +137,10 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
         Event::Pruned { address, because } => (style::paint(style::LIVE, "/"), pruned(state.runs.get(address)?, because)),
         Event::Unneeded { because, .. } => (style::paint(style::DIM, "-"), format!("not needed: {}", escape(because))),
         Event::SweepPaused { job, by } => return Some(format!("{} {job} is paused by {}", clock(now), escape(by))),
+        Event::Threshold { budget, percent, spent, limit } => {
+            let mark = style::paint(if *percent < 100 { style::CHANGE } else { style::BAD }, "!");
+            return Some(format!("{} {mark} budget of {}: {percent}% reached, {spent} of {limit}", clock(now), escape(budget)));
+        }
         Event::SweepResumed { job, by } => return Some(format!("{} {job} goes on, asked by {}", clock(now), escape(by))),
         Event::Skipped { because, .. } => (style::paint(style::CHANGE, "-"), format!("skipped: {because} did not succeed")),
         Event::RetryScheduled { address, not_before } => {

@@ -79,13 +79,25 @@ impl Place {
 
     /// The engine over a state, with its budgets: those of the project file as it is now, those of workflows as last applied.
     pub fn engine(&self, store: &Store, state: State) -> Result<Engine, Failure> {
+        let rules = self.rules(store)?;
+        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, super::plan::now())?;
+        Ok(Engine::with_budgets(state, self.limits.clone(), treasury))
+    }
+
+    /// The budgets of the project file.
+    #[must_use]
+    pub fn of_project(&self) -> Vec<expand::Rule> {
         let mut ignored = Diagnostics::default();
-        let mut rules = self.loaded.project.as_ref().map(|p| expand::budget::of_project(p, &mut ignored)).unwrap_or_default();
+        self.loaded.project.as_ref().map(|p| expand::budget::of_project(p, &mut ignored)).unwrap_or_default()
+    }
+
+    /// The budgets of the project file as it is now, and those of workflows as last applied.
+    pub fn rules(&self, store: &Store) -> Result<Vec<expand::Rule>, Failure> {
+        let mut rules = self.of_project();
         let known = |rules: &[expand::Rule], r: &expand::Rule| rules.iter().any(|k| k.scope == r.scope && k.name == r.name);
         let others: Vec<expand::Rule> = store.rules()?.into_iter().filter(|r| !known(&rules, r)).collect();
         rules.extend(others.into_iter().filter(|r| matches!(r.scope, expand::Scope::Workflow(_) | expand::Scope::Job(_))));
-        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, super::plan::now())?;
-        Ok(Engine::with_budgets(state, self.limits.clone(), treasury))
+        Ok(rules)
     }
 
     /// The state, when there is one.

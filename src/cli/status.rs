@@ -12,12 +12,16 @@ use super::output::{self, Form, fit, pad, style, width};
 use super::plan::now;
 use super::progress::{failure, metrics};
 use super::session::Place;
-use crate::base::Timestamp;
+use crate::advise::budget::{Standing, percent, standing};
 use crate::base::text::escape;
+use crate::base::{Money, Timestamp};
 use crate::diff::{outlook, select::Selector};
 use crate::expand::late;
 use crate::price::Rates;
 use crate::record::{RunRecord, RunStatus, State};
+
+/// Most budgets that `status` names.
+const BUDGETS: usize = 3;
 
 /// The runs that match; all without selectors.
 pub fn matching<'s>(state: &'s State, select: &[String]) -> Result<Vec<&'s RunRecord>, Failure> {
@@ -45,6 +49,7 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
     let runs = matching(&state, &args.select)?;
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead());
     let now = now();
+    let budgets = standing(store.treasury(&place.rates, &place.rules(&store)?, place.limits.max_concurrent, now)?.accounts());
     output::write(&args.output.output, |form| match form {
         Form::Json => {
             let runs: Vec<Value> = runs.iter().map(|r| run_json(r, &place.rates, now)).collect();
@@ -54,6 +59,7 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
         }
         Form::Text => {
             let mut text = table(&runs, args.expand || !args.select.is_empty(), now);
+            text += &reached(&budgets);
             if let Some((holder, _)) = &holder {
                 let _ = writeln!(text, "Applied right now by {holder}.");
             }
@@ -207,6 +213,7 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
                     .get("outcome")
                     .map(|o| o.get("cause").and_then(Value::as_str).unwrap_or_default().to_owned())
                     .unwrap_or_default();
+                let detail = if word == "threshold" { threshold(&e.body) } else { detail };
                 let line =
                     format!("{:>6}  {}  {} {} {}{}", e.seq, e.at, pad(word, 16), e.address.as_deref().unwrap_or_default(), detail, outcome);
                 let _ = writeln!(out, "{}", fit(&escape(line.trim_end()), width()));
@@ -215,4 +222,27 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
         }
     })?;
     Ok(Exit::Done)
+}
+
+/// `80% of workflow mnist, $0.041 of $0.05`.
+fn threshold(body: &Value) -> String {
+    let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    let money = |key: &str| Money::parse(text(key)).map(|m| m.to_string()).unwrap_or_default();
+    let percent = body.get("percent").and_then(Value::as_u64).unwrap_or_default();
+    format!("{percent}% of {}, {} of {}", text("budget"), money("spent"), money("limit"))
+}
+
+/// A line for each budget that has reached a threshold.
+fn reached(budgets: &[Standing]) -> String {
+    let mut out = String::new();
+    let high: Vec<&Standing> = budgets.iter().filter(|b| b.reached.is_some()).collect();
+    for b in high.iter().take(BUDGETS) {
+        let color = if b.spent < b.limit { style::CHANGE } else { style::BAD };
+        let used = style::paint(color, &percent(b.spent_tenths));
+        let _ = writeln!(out, "Budget of {}: {used} spent, {} of {}.", fit(&escape(&b.name), 40), b.spent, b.limit);
+    }
+    if high.len() > BUDGETS {
+        let _ = writeln!(out, "And {} more budgets; `oppen budget status` has all.", high.len() - BUDGETS);
+    }
+    out
 }

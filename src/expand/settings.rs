@@ -339,7 +339,8 @@ impl EstimateSlots {
             }
             _ => None,
         };
-        Estimate { time, basis: Arc::clone(&self.basis), ..Estimate::default() }
+        let epochs = self.epochs.as_ref().filter(|_| self.time.is_none() && time.is_some()).and_then(|n| n.get(scope, diags));
+        Estimate { time, epochs, basis: Arc::clone(&self.basis), ..Estimate::default() }
     }
 }
 

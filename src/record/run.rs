@@ -263,6 +263,9 @@ pub struct Estimate {
     /// Expected wall time of the run; none is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Millis>,
+    /// Epochs in that time, where they are declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
     /// 95% interval of the wall time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<(Millis, Millis)>,

@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use rustc_hash::FxHashMap;
 
+use super::replay::Replay;
 use super::{Store, StoreError};
 use crate::advise::report::Line;
 use crate::base::{Address, AttemptId, Capacity, Digest, Millis, Money, Timestamp};
@@ -316,7 +317,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the whole ledger: every link, every reservation closed once, every post as long as the journal's timestamps, and
+    /// Reads the whole ledger: every entry as its event in the journal says, every link, every reservation closed once, every post as long as the journal's timestamps, and
     /// the sums that budgets are counted from.
     ///
     /// # Errors
@@ -326,7 +327,14 @@ impl Store {
         let mut open: std::collections::BTreeMap<AttemptId, Money> = Default::default();
         let mut sums: std::collections::BTreeMap<(i64, Arc<str>), i64> = Default::default();
         let mut before = Digest([0; 32]);
+        let mut query = self.db.prepare(Replay::EVENTS).map_err(|e| self.io(&e))?;
+        let mut replay = Replay::new(query.query([]).map_err(|e| self.io(&e))?);
+        let (mut last, mut broken) = (0, Ok(()));
         self.entries(|seq, entry, link| {
+            if broken.is_ok() {
+                broken = replay.compare(seq, &entry, &mut found.faults);
+            }
+            last = seq;
             let mut fault = |words: String| found.faults.push(Fault { seq, words });
             if entry.link(&before) != link {
                 fault("was changed, or an entry before it is missing: its link does not fit".to_owned());
@@ -357,6 +365,7 @@ impl Store {
             *sums.entry((entry.at.0.div_euclid(SLOT), Arc::clone(&entry.bill.payer.job))).or_default() += entry.spent().micros();
             (found.entries, found.head) = (found.entries + 1, Some(link));
         })?;
+        broken.and_then(|()| replay.rest(last, &mut found.faults)).map_err(|e| self.io(&e))?;
         found.reserved = open.values().copied().sum();
         self.verify_sums(&sums, &mut found)?;
         Ok(found)

@@ -77,7 +77,8 @@ pub fn run(here: &Path, args: &Estimate) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn wanted<'s>(session: &'s Session, addresses: &[&str]) -> Result<Vec<&'s Arc<RunSpec>>, Failure> {
+/// The runs that addresses choose; all without any.
+pub fn wanted<'s>(session: &'s Session, addresses: &[&str]) -> Result<Vec<&'s Arc<RunSpec>>, Failure> {
     let runs = &session.desired.runs;
     for address in addresses {
         if !runs.iter().any(|r| matches_address(address, r.address.as_str())) {
