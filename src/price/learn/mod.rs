@@ -5,7 +5,7 @@
 //!
 //! The logarithm of the time is regressed on the logarithms of epochs, steps, batch size, data size and GPUs, with an effect for each
 //! other GPU type. Slopes start from prior beliefs (time grows in proportion to epochs) and follow the data as it grows. Below
-//! [`CONFORMAL`] samples the interval is Student's t with a prior on the noise; from there on it is the conformal one (Vovk, Gammerman
+//! `CONFORMAL` samples the interval is Student's t with a prior on the noise; from there on it is the conformal one (Vovk, Gammerman
 //! and Shafer, 2005; weighted as in Barber, Candes, Ramdas and Tibshirani, 2023): the 95% quantile of how far each sample lay from what
 //! the others say of it. That needs no normal noise.
 
