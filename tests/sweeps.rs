@@ -1,5 +1,7 @@
 //! Sweeps on this machine, end to end: limits, pauses, search, pruning, kills.
 
+#[path = "sweeps/answers.rs"]
+mod answers;
 #[path = "sweeps/limits.rs"]
 mod limits;
 #[path = "sweeps/project.rs"]

@@ -5,3 +5,4 @@
 pub mod budget;
 pub mod chart;
 pub mod report;
+pub mod sweep;

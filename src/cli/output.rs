@@ -248,6 +248,28 @@ pub fn listed(mut pieces: Vec<String>, end: &str) -> Vec<String> {
     pieces
 }
 
+/// Breaks a text into lines, between words where it can.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let seen = |line: &String| line.width();
+        if lines.last().is_some_and(|l| !l.is_empty() && seen(l) + word.trim_end().width() > width) {
+            lines.push(String::new());
+        }
+        for c in word.chars() {
+            if c != ' ' && lines.last().is_some_and(|l| !l.is_empty() && seen(l) + c.width().unwrap_or(0) > width) {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+        }
+    }
+    lines.iter().map(|l| l.trim_end().to_owned()).filter(|l| !l.is_empty()).collect()
+}
+
 /// Fills up with blanks to a width.
 #[must_use]
 pub fn pad(text: &str, width: usize) -> String {
@@ -266,5 +288,12 @@ mod tests {
         assert_eq!(plain(17), "four, five5, six.");
         assert_eq!(plain(16), "four, five5,\n  six.");
         assert_eq!(plain(3), "four,\n  five5,\n  six.");
+    }
+
+    #[test]
+    fn lines_break_between_words_and_nothing_is_lost() {
+        assert_eq!(wrap("rung 3: 0.5 is not among them", 12), ["rung 3: 0.5", "is not among", "them"]);
+        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("", 3), [""; 0]);
     }
 }

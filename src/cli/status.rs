@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{self, Form, fit, pad, style, width};
+use super::output::{self, Form, fit, pad, style, width, wrap};
 use super::plan::now;
 use super::progress::{failure, metrics};
 use super::session::Place;
@@ -190,6 +190,17 @@ fn write_group(out: &mut String, job: &str, group: &[&RunRecord]) {
     }
 }
 
+/// Why a trial was suggested, with its params, or ended early.
+fn reason(body: &Value) -> Vec<String> {
+    let pairs = body.get("params").and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_array));
+    let params = pairs.map(|all| {
+        let pair = |p: &Vec<Value>| Some(format!("{}={}", p.first()?.as_str()?, p.get(1)?));
+        all.filter_map(pair).collect::<Vec<_>>().join(" ")
+    });
+    let words = ["why", "because"].iter().filter_map(|k| body.get(*k).and_then(Value::as_str)).map(str::to_owned);
+    params.into_iter().chain(words).filter(|r| !r.is_empty()).collect()
+}
+
 /// `history`
 pub fn history(here: &Path, args: &args::History) -> Outcome {
     let entries = Place::find(here, None)?.store()?.history(args.address.as_deref(), args.limit)?;
@@ -203,7 +214,10 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
             let mut out = String::new();
             for e in &entries {
                 let word = e.body.get("event").and_then(Value::as_str).unwrap_or_default();
-                let detail = ["plan_id", "by", "cause", "because", "place", "from"]
+                // Reasons of a search are sentences: they have lines of their own.
+                let reasons = matches!(word, "suggested" | "pruned" | "unneeded");
+                let keys: &[&str] = if reasons { &[] } else { &["plan_id", "by", "cause", "because", "place", "from"] };
+                let detail = keys
                     .iter()
                     .filter_map(|k| e.body.get(*k).and_then(Value::as_str).map(|v| format!("{k} {v}")))
                     .collect::<Vec<_>>()
@@ -217,6 +231,11 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
                 let line =
                     format!("{:>6}  {}  {} {} {}{}", e.seq, e.at, pad(word, 16), e.address.as_deref().unwrap_or_default(), detail, outcome);
                 let _ = writeln!(out, "{}", fit(&escape(line.trim_end()), width()));
+                if reasons {
+                    for line in reason(&e.body).iter().flat_map(|r| wrap(&escape(r), width().saturating_sub(8))) {
+                        let _ = writeln!(out, "        {line}");
+                    }
+                }
             }
             out
         }

@@ -50,6 +50,8 @@ fn killed_in_the_middle_of_two_hundred_trials_none_is_lost_and_none_is_doubled()
     let pruned = trials.iter().find(|r| r["status"] == "pruned").unwrap()["address"].as_str().unwrap();
     let text = project.expect(&["explain", pruned], 0);
     assert!(text.contains("is pruned") && text.contains("rung "), "{text}");
+    let text = project.expect(&["history", pruned], 0);
+    assert!(text.lines().skip_while(|l| !l.contains(" pruned ")).nth(1).is_some_and(|l| l.starts_with("        rung ")), "{text}");
 }
 
 #[test]

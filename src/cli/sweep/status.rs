@@ -1,0 +1,237 @@
+//! `oppen sweep status`: how sweeps stand, once or as they go on.
+//!
+//! In: overviews. Out: a table of at most the terminal's width, JSON, CSV of all trials, the picture of the best so far.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::output::{self, fit, pad, style, unicode, width};
+use super::super::signals;
+use super::{Desk, Target, brief, cost, counts, params, shown};
+use crate::advise::sweep::{self, Overview, Point, Trial};
+use crate::base::text::escape;
+
+/// Cells of the curve.
+const CELLS: usize = 40;
+/// Running trials that are shown; JSON has all.
+const LIVE: usize = 10;
+
+/// `sweep status`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The sweep: WORKFLOW/JOB, or a pattern with * and ?
+    pub address: String,
+    /// Show it anew as it goes on, until it is over
+    #[arg(short, long, conflicts_with = "output")]
+    pub watch: bool,
+    /// Output: text, json, csv (all trials), svg (best so far), each with =FILE to write a file; may be given again
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
+    pub output: Vec<(Shape, Option<PathBuf>)>,
+}
+
+/// A form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A table.
+    Text,
+    /// For programs.
+    Json,
+    /// For spreadsheets.
+    Csv,
+    /// A picture.
+    Svg,
+}
+
+fn target(text: &str) -> Result<Target<Shape>, String> {
+    super::form(text, &[("text", Shape::Text), ("json", Shape::Json), ("csv", Shape::Csv), ("svg", Shape::Svg)])
+}
+
+/// Shows it.
+pub fn run(here: &Path, args: &Args) -> Outcome {
+    let desk = Desk::open(here)?;
+    if args.watch {
+        return watch(desk, &args.address);
+    }
+    let alone = args.output.iter().any(|(shape, _)| matches!(shape, Shape::Csv | Shape::Svg));
+    let jobs = if alone { vec![desk.one(&args.address)?] } else { desk.names(Some(&args.address))? };
+    let all = desk.overviews(&jobs);
+    let default = [(Shape::Text, None)];
+    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
+        let text = match shape {
+            Shape::Text => text(&all),
+            Shape::Json => output::json(&json!({"format_version": 1, "sweeps": all})),
+            Shape::Csv => jobs.iter().map(|job| csv(&sweep::trials(&desk.state, job, desk.ground()))).collect(),
+            Shape::Svg => all.iter().map(|o| o.chart().svg()).collect(),
+        };
+        match file {
+            None => output::print(&text)?,
+            Some(file) => std::fs::write(file, &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?,
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// On a terminal in place; in a pipe one text after the other, when something changed.
+fn watch(mut desk: Desk, address: &str) -> Outcome {
+    let (interrupts, terminal) = (signals::listen()?, std::io::stdout().is_terminal());
+    let mut before = None;
+    loop {
+        let all = desk.overviews(&desk.names(Some(address))?);
+        // Times go on by themselves; a pipe wants what happened.
+        let facts: Vec<_> = all.iter().map(|o| (o.counts, o.paused.clone(), o.curve.len(), values(&o.live))).collect();
+        if terminal {
+            output::print(&format!("\x1b[H\x1b[J{}", text(&all)))?;
+        } else if before.as_ref() != Some(&facts) {
+            output::print(&format!("{}{}", if before.is_some() { "\n" } else { "" }, text(&all)))?;
+        }
+        before = Some(facts);
+        if all.iter().all(Overview::is_over) {
+            return Ok(Exit::Done);
+        }
+        if interrupts.recv_timeout(Duration::from_secs(1)).is_ok() {
+            return Ok(Exit::Interrupted);
+        }
+        desk.refresh()?;
+    }
+}
+
+fn values(trials: &[Trial]) -> Vec<(Option<i64>, Option<f64>)> {
+    trials.iter().map(|t| (t.step, t.value)).collect()
+}
+
+fn text(all: &[Overview]) -> String {
+    all.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+fn one(o: &Overview) -> String {
+    let mut out = style::paint(style::BOLD, &escape(&o.sweep));
+    let goal = o.metric.as_ref().map(|m| {
+        let word = if m.goal == crate::record::Goal::Maximize { "maximize" } else { "minimize" };
+        format!(", {word} {}", escape(&m.name))
+    });
+    let _ = writeln!(out, " ({}{})", o.method, goal.unwrap_or_default());
+    let mut line = |name: &str, text: &str| {
+        let _ = writeln!(out, "  {name:<7} {}", fit(text, width().saturating_sub(10)));
+    };
+    line("trials", &format!("{}: {}", o.trials, counts(&o.counts)));
+    if let Some(by) = &o.paused {
+        line("paused", &format!("by {}; `oppen sweep resume {}` lets it go on", escape(by), escape(&o.sweep)));
+    }
+    line("cost", &cost(o));
+    match (&o.best, &o.metric) {
+        (Some(best), Some(_)) => {
+            line("best", &format!("{} in {}", shown(best.value), escape(best.address.as_str())));
+            line("", &params(best));
+        }
+        (None, Some(_)) => line("best", "no value yet"),
+        _ => line("best", "none: the sweep names no metric"),
+    }
+    if let (Some(first), Some(last)) = (o.curve.first(), o.curve.last()) {
+        let results = format!("{} result{}", last.results, if last.results == 1 { "" } else { "s" });
+        line("curve", &format!("{}  {} to {}, {results}", spark(&o.curve, unicode()), shown(Some(first.best)), shown(Some(last.best))));
+    }
+    if !o.live.is_empty() {
+        let rest = o.live.len().saturating_sub(LIVE);
+        table(&mut out, "Running", o.live.get(..LIVE).unwrap_or(&o.live), o.metric.is_some());
+        if rest > 0 {
+            let _ = writeln!(out, "  and {rest} more");
+        }
+    }
+    if !o.top.is_empty() {
+        table(&mut out, "Best", &o.top, true);
+    }
+    out
+}
+
+/// Trials, a line each.
+fn table(out: &mut String, title: &str, trials: &[Trial], values: bool) {
+    let key = |t: &Trial| escape(t.address.key().unwrap_or_default()).into_owned();
+    let room = trials.iter().map(|t| unicode_width::UnicodeWidthStr::width(key(t).as_str())).max().unwrap_or(0).clamp(5, 16);
+    let head = format!("{} {:>11} {:>6} {:>7} {:>10}  params", pad("trial", room), "value", "step", "time", "cost");
+    let _ = writeln!(out, "\n{}\n  {}", style::paint(style::BOLD, title), style::paint(style::DIM, &head));
+    for t in trials {
+        let value = if values { shown(t.value) } else { "-".to_owned() };
+        let step = t.step.map_or_else(|| "-".to_owned(), |s| s.to_string());
+        let took = t.took.map_or_else(|| "-".to_owned(), |m| m.to_string());
+        let spent = t.spent.map_or_else(|| "-".to_owned(), |m| m.to_string());
+        let line = format!("  {} {value:>11} {step:>6} {took:>7} {spent:>10}  {}", pad(&fit(&key(t), room), room), brief(t));
+        let _ = writeln!(out, "{}", fit(line.trim_end(), width()));
+    }
+}
+
+/// The best value after each result, lowest to highest; of many results in a cell the last counts.
+fn spark(points: &[Point], unicode: bool) -> String {
+    let cells = points.len().min(CELLS);
+    let bests: Vec<f64> =
+        (1..=cells).filter_map(|i| points.get((i * points.len()).div_ceil(cells).saturating_sub(1))).map(|p| p.best).collect();
+    let (low, high) = bests.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), b| (l.min(*b), h.max(*b)));
+    let all: Vec<char> = if unicode { "▁▂▃▄▅▆▇█" } else { "_.-=+*#@" }.chars().collect();
+    let steps: [f64; 7] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    let glyph = |b: &f64| {
+        // Halves, so that two values far apart do not pass all bounds.
+        let share = if high > low { (b / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { 0.0 };
+        all.get(steps.iter().filter(|s| share * 7.0 >= **s - 0.5).count()).copied().unwrap_or(' ')
+    };
+    bests.iter().map(glyph).collect()
+}
+
+/// All trials, a line each; a column a param.
+fn csv(trials: &[Trial]) -> String {
+    let quoted = |t: &str| if t.contains([',', '"', '\n', '\r']) { format!("\"{}\"", t.replace('"', "\"\"")) } else { t.to_owned() };
+    let mut seen = BTreeSet::new();
+    let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();
+    let heads: String = names.iter().map(|n| format!(",{}", quoted(&format!("params.{}", escape(n))))).collect();
+    let mut out = format!("address,status,value,step,seconds,spent{heads},why,because\n");
+    for t in trials {
+        let param = |name: &Arc<str>| t.params.iter().find(|(k, _)| k == name).map(|(_, v)| v);
+        let cells: String = names.iter().map(|n| format!(",{}", param(n).map(|v| cell(v, quoted)).unwrap_or_default())).collect();
+        let words = |w: &Option<Arc<str>>| quoted(&escape(w.as_deref().unwrap_or_default()));
+        let _ = writeln!(
+            out,
+            "{},{},{},{},{},{}{cells},{},{}",
+            quoted(&escape(t.address.as_str())),
+            t.status.word(),
+            t.value.map(|v| v.to_string()).unwrap_or_default(),
+            t.step.map(|s| s.to_string()).unwrap_or_default(),
+            t.took.map(|m| m.as_secs_f64().to_string()).unwrap_or_default(),
+            t.spent.map(crate::base::Money::decimal).unwrap_or_default(),
+            words(&t.why),
+            words(&t.because),
+        );
+    }
+    out
+}
+
+/// A text that a spreadsheet would take for a formula stands behind an apostrophe.
+fn cell(value: &crate::base::Value, quoted: impl Fn(&str) -> String) -> String {
+    match value.as_str() {
+        Some(text) if text.starts_with(['=', '+', '-', '@']) => quoted(&format!("'{}", escape(text))),
+        Some(text) => quoted(&escape(text)),
+        None => quoted(&escape(&value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Address, Timestamp};
+
+    #[test]
+    fn a_curve_has_at_most_forty_cells_and_ends_with_the_last_value() {
+        let at = |results: usize, best: f64| Point { results, address: Address::new("w", "t", None), at: Timestamp(0), value: best, best };
+        let points = |values: &[f64]| values.iter().enumerate().map(|(i, v)| at(i + 1, *v)).collect::<Vec<_>>();
+        assert_eq!(spark(&points(&[7.0, 3.0, 1.0, 0.0]), true), "█▄▂▁");
+        assert_eq!(spark(&points(&[2.0, 2.0]), false), "__");
+        assert_eq!(spark(&points(&[f64::MAX, f64::MIN]), true), "█▁");
+        let many: Vec<f64> = (0..1001).map(|i| if i == 1000 { 0.0 } else { 1.0 }).collect();
+        assert_eq!(spark(&points(&many), true), format!("{}▁", "█".repeat(39)));
+        assert_eq!(spark(&[], true), "");
+    }
+}
