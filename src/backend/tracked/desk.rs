@@ -145,7 +145,9 @@ impl Desk {
             if watched.cursor != Cursor::default() {
                 self.save(&name, &watched.cursor);
             }
-            self.kept.insert(name, watched.points);
+            if self.client.settings().write {
+                self.kept.insert(name, watched.points);
+            }
         }
     }
 
