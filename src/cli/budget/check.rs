@@ -4,7 +4,7 @@
 //! change anything.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::advise::budget::{Answer, Fit, check, percent};
 use crate::base::text::escape;
 use crate::base::{Money, Timestamp};
 use crate::cli::args::{BackendKind, Output, Part};
-use crate::cli::cost::estimate::wanted;
+use crate::cli::cost::estimate::{files_and_addresses, wanted};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{self, Form, fit, pad, style, width};
 use crate::cli::plan::now;
@@ -49,14 +49,12 @@ pub fn run(here: &Path, args: &Check) -> Outcome {
     if args.limit.is_some_and(|l| l <= Money::ZERO) {
         return Err(Failure::new(Exit::Usage, "--limit: nothing fits into no money").hint("give dollars, such as --limit \"5 USD\""));
     }
-    let is_file = |w: &&String| w.ends_with(".yaml") || w.ends_with(".yml");
-    let paths: Vec<PathBuf> = args.what.iter().filter(is_file).map(PathBuf::from).collect();
-    let target: Vec<String> = args.what.iter().filter(|w| !is_file(w)).cloned().collect();
+    let (paths, addresses) = files_and_addresses(&args.what);
     let session = Session::read(here, &paths, &args.set, Some(BackendKind::Local));
     session.sound(&args.output.output)?;
-    wanted(&session, &target.iter().map(String::as_str).collect::<Vec<_>>())?;
+    wanted(&session, &addresses)?;
     let at = args.at.unwrap_or_else(now);
-    let part = Part { target, ..Part::default() };
+    let part = Part { target: addresses.iter().map(|a| (*a).to_owned()).collect(), ..Part::default() };
     let store = if args.limit.is_some() { None } else { Store::open_existing(&session.state_folder())? };
     let state = store.as_ref().map_or(Ok(State::default()), Store::load)?;
     let plan = session.plan(store.as_ref(), &state, &part, at)?;

@@ -44,6 +44,13 @@ pub struct Estimate {
     pub output: Output,
 }
 
+/// Tells workflow files from addresses by their ending.
+pub fn files_and_addresses(what: &[String]) -> (Vec<PathBuf>, Vec<&str>) {
+    let (files, addresses): (Vec<&str>, Vec<&str>) =
+        what.iter().map(String::as_str).partition(|w| w.ends_with(".yaml") || w.ends_with(".yml"));
+    (files.into_iter().map(PathBuf::from).collect(), addresses)
+}
+
 /// Runs with equal settings.
 struct Block<'a> {
     runs: Vec<&'a RunSpec>,
@@ -62,9 +69,7 @@ impl Block<'_> {
 
 /// Prices and shows.
 pub fn run(here: &Path, args: &Estimate) -> Outcome {
-    let is_file = |w: &&String| w.ends_with(".yaml") || w.ends_with(".yml");
-    let paths: Vec<PathBuf> = args.what.iter().filter(is_file).map(PathBuf::from).collect();
-    let addresses: Vec<&str> = args.what.iter().filter(|w| !is_file(w)).map(String::as_str).collect();
+    let (paths, addresses) = files_and_addresses(&args.what);
     let session = Session::read(here, &paths, &args.set, Some(BackendKind::Local));
     session.sound(&args.output.output)?;
     let start = args.at.unwrap_or_else(now);
