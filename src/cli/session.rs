@@ -326,10 +326,11 @@ fn backend_of(loaded: &Loaded, asked: Option<BackendKind>, diags: &mut Diagnosti
 
 fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
     let pool = loaded.project.as_ref().and_then(|p| p.pool.as_ref());
-    match backend {
+    let limits = match backend {
         BackendKind::Local => Limits::read(pool, &machine()),
         BackendKind::Kubernetes => Limits { soft: false, ..Limits::read(pool, &Quotas::default()) },
-    }
+    };
+    loaded.project.as_ref().map_or(limits.clone(), |p| limits.with_teams(&p.teams))
 }
 
 /// What this machine has. GPUs as the driver lists them.
