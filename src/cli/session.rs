@@ -93,11 +93,7 @@ impl Place {
 
     /// The budgets of the project file as it is now, and those of workflows as last applied.
     pub fn rules(&self, store: &Store) -> Result<Vec<expand::Rule>, Failure> {
-        let mut rules = self.of_project();
-        let known = |rules: &[expand::Rule], r: &expand::Rule| rules.iter().any(|k| k.scope == r.scope && k.name == r.name);
-        let others: Vec<expand::Rule> = store.rules()?.into_iter().filter(|r| !known(&rules, r)).collect();
-        rules.extend(others.into_iter().filter(|r| matches!(r.scope, expand::Scope::Workflow(_) | expand::Scope::Job(_))));
-        Ok(rules)
+        Ok(store.rules_with(&self.of_project())?)
     }
 
     /// The state, when there is one.

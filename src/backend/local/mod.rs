@@ -13,6 +13,7 @@ mod files;
 #[expect(unsafe_code, reason = "fork has no safe form; the room is small and says why each use is sound")]
 mod fork;
 mod keeper;
+mod kept;
 mod link;
 mod logs;
 mod procfs;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+pub use kept::{Kept, kept};
 pub use supervisor::supervise;
 
 use super::{Backend, BackendError};

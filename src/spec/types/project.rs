@@ -40,6 +40,16 @@ document! {
         "kubernetes" kubernetes: Option<KubernetesDecl>,
         /// Where runs are tracked beside Oppen's own record.
         "tracking" tracking: Option<TrackingDecl>,
+        /// What is looked at beside Oppen's own record.
+        "monitor" monitor: Option<MonitorDecl>,
+    }
+}
+
+document! {
+    /// What `oppen dashboard` and `oppen health` look at.
+    "a monitor" pub struct MonitorDecl {
+        /// Address of a DCGM exporter's metrics, such as `http://dcgm.example:9400/metrics`; in a cluster it is found by its usual labels.
+        "dcgm" dcgm: Option<Word>,
     }
 }
 
