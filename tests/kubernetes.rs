@@ -226,6 +226,25 @@ fn a_job_of_somebody_else_is_never_touched() {
 }
 
 #[test]
+fn what_left_the_state_long_ago_is_destroyed_too_and_a_missing_namespace_is_said() {
+    let Some(project) = Project::new("left", "  a: {run: [\"true\"], matrix: {i: [1, 2]}}\n") else { return };
+    assert_eq!(project.oppen(&["apply", "--yes"]).status.code(), Some(0));
+    let workflow = std::fs::read_to_string(project.folder.path().join("workflows/w.yaml")).unwrap();
+    project.write("workflows/w.yaml", &workflow.replace("[1, 2]", "[1]"));
+    assert_eq!(project.oppen(&["apply", "--yes"]).status.code(), Some(0));
+    assert_eq!(project.jobs().len(), 2, "the Job of the run that left the files stays for its log");
+    assert!(project.oppen(&["destroy", "--yes"]).status.success());
+    project.until("both Jobs to go", || project.jobs().is_empty());
+    let settings = std::fs::read_to_string(project.folder.path().join("oppen.yaml")).unwrap();
+    project.write("oppen.yaml", &settings.replace(&project.namespace, "no-such-namespace"));
+    let refused = project.oppen(&["apply", "--yes"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stdout));
+    let words = text(&refused.stderr);
+    assert!(words.contains("no namespace no-such-namespace") && words.contains("oppen install"), "{words}");
+    assert!(project.status().is_empty(), "nothing was recorded as failed");
+}
+
+#[test]
 fn an_api_server_that_dies_ends_nothing() {
     let Ok(cluster) = std::env::var("OPPEN_TEST_CLUSTER") else {
         eprintln!("skipped: killing the API server needs a cluster of our own (OPPEN_TEST_CLUSTER)");

@@ -53,6 +53,12 @@ pub trait Backend: Send {
     /// When something of ours is left.
     fn remove(&mut self, attempt: &AttemptId) -> Result<(), BackendError>;
 
+    /// Every attempt that the backend keeps something of, whether the state still knows it or not.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    fn kept(&self) -> Result<Vec<AttemptId>, BackendError>;
+
     /// Told of events once they are durable. Backends that run attempts have no use for them; trackers do.
     fn recorded(&mut self, _events: &[Event], _state: &State) {}
 }

@@ -317,9 +317,9 @@ pub struct Graph {
     /// Shared arguments.
     #[command(flatten)]
     pub files: GraphFiles,
-    /// Form of the drawing
-    #[arg(short, long, value_enum, default_value_t = Drawing::Text, value_name = "FORM")]
-    pub output: Drawing,
+    /// Form of the drawing: text, dot, mermaid, svg, each with =FILE to write a file; may be given again
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = super::output::parse::<Drawing>)]
+    pub output: Vec<super::output::Target<Drawing>>,
 }
 
 /// Files of `graph`, which has outputs of its own.
@@ -333,7 +333,7 @@ pub struct GraphFiles {
 }
 
 /// A form of drawing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drawing {
     /// A tree of characters.
     Text,
@@ -343,6 +343,11 @@ pub enum Drawing {
     Mermaid,
     /// A picture.
     Svg,
+}
+
+impl super::output::Forms for Drawing {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("text", Self::Text), ("dot", Self::Dot), ("mermaid", Self::Mermaid), ("svg", Self::Svg)];
 }
 
 /// `history`

@@ -78,7 +78,7 @@ pub fn init(here: &Path, args: &args::Init) -> Outcome {
 pub fn graph(here: &Path, args: &args::Graph) -> Outcome {
     let session = Session::read(here, &args.files.paths, &args.files.set, Some(args::BackendKind::Local));
     session.sound::<output::Form>(&[])?;
-    output::print(&match args.output {
+    output::write(&args.output, |form| match form {
         Drawing::Text => draw::tree(&session.desired, output::unicode()),
         Drawing::Dot => draw::dot(&session.desired),
         Drawing::Mermaid => draw::mermaid(&session.desired),

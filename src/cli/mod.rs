@@ -5,7 +5,6 @@ mod apply;
 mod backends;
 pub mod budget;
 pub mod cost;
-pub mod dashboard;
 mod desk;
 mod detach;
 mod exit;
@@ -71,12 +70,13 @@ fn code(exit: Exit) -> std::process::ExitCode {
 }
 
 fn report(failure: &Failure) {
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     if !failure.message.is_empty() {
         let word = output::style::paint(output::style::BAD, "error");
-        output::say(&format!("{word}: {}", failure.message));
+        output::say(&output::hang(&format!("{word}: {}", failure.message), terminal));
     }
     if let Some(hint) = failure.hint.as_ref().filter(|h| !h.is_empty()) {
-        output::say(&format!("  help: {hint}"));
+        output::say(&format!("  {}", output::hang(&format!("help: {hint}"), terminal)));
     }
 }
 

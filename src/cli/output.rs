@@ -7,10 +7,15 @@ use crate::base::{Millis, Money};
 
 use super::exit::{Exit, Failure};
 
-/// Forms that a command can print. The first is the default.
-pub trait Forms: Copy + PartialEq + Into<Format> + Send + Sync + 'static {
+/// Forms that a command can print. The first is the default, and is for people.
+pub trait Forms: Copy + PartialEq + Send + Sync + 'static {
     /// Every form by its word.
     const ALL: &'static [(&'static str, Self)];
+
+    /// The form that a word names.
+    fn called(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, form)| *form)
+    }
 }
 
 /// The forms of every command that prints.
@@ -79,8 +84,8 @@ pub fn parse<F: Forms>(text: &str) -> Result<Target<F>, String> {
         return Err(format!("no file is named; write `{}=FILE`", crate::base::text::escape(form)));
     }
     let words = || F::ALL.iter().map(|(word, _)| *word);
-    match F::ALL.iter().find(|(word, _)| *word == form) {
-        Some((_, form)) => Ok(Target { form: *form, file }),
+    match F::called(form) {
+        Some(form) => Ok(Target { form, file }),
         None if Format::ALL.iter().any(|(word, _)| *word == form) => {
             let can = words().collect::<Vec<_>>().join(", ");
             Err(format!("this command has no form `{form}`; it prints {can}"))
@@ -126,7 +131,7 @@ pub fn write<F: Forms>(targets: &[Target<F>], render: impl Fn(F) -> String) -> R
             None => print(&text)?,
             Some(file) => {
                 // Styles are for terminals.
-                let plain = if target.form.into() == Format::Text { anstream::adapter::strip_str(&text).to_string() } else { text };
+                let plain = if F::called("text") == Some(target.form) { anstream::adapter::strip_str(&text).to_string() } else { text };
                 std::fs::write(file, &plain).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?;
             }
         }
@@ -151,7 +156,7 @@ pub fn say(text: &str) {
 /// True when some JSON goes to standard output.
 #[must_use]
 pub fn is_json<F: Forms>(targets: &[Target<F>]) -> bool {
-    targets.iter().any(|t| t.form.into() == Format::Json && t.file.is_none())
+    targets.iter().any(|t| F::called("json") == Some(t.form) && t.file.is_none())
 }
 
 /// Columns of the terminal; 80 in a pipe.
@@ -268,6 +273,12 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines.iter().map(|l| l.trim_end().to_owned()).filter(|l| !l.is_empty()).collect()
+}
+
+/// A message with a hanging indent of two, as wide as the terminal; one line where there is none, for whoever searches in it.
+#[must_use]
+pub fn hang(text: &str, terminal: bool) -> String {
+    if terminal { wrap(text, width().saturating_sub(2)).join("\n  ") } else { text.to_owned() }
 }
 
 /// Fills up with blanks to a width.

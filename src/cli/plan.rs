@@ -40,7 +40,7 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
 }
 
 /// Prints a plan in every wanted form.
-pub fn show<F: Forms>(
+pub fn show<F: Forms + Into<Format>>(
     plan: &Plan,
     targets: &[output::Target<F>],
     now: Timestamp,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
-use super::output::{fit, flow, listed, pad, width};
+use super::output::{fit, flow, hang, listed, pad, width};
 use crate::base::resources::{show_cpu, show_memory};
 use crate::base::text::escape;
 use crate::base::{Millis, Money, SourceMap, Span, Timestamp};
@@ -211,6 +211,7 @@ fn pool(plan: &Plan) -> Vec<String> {
 }
 
 fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     for check in &plan.checks {
         let (word, style) = if check.blocks { ("blocked", BAD) } else { ("warning", CHANGE) };
         let place = |span: Option<Span>, words: &str| {
@@ -218,8 +219,8 @@ fn write_checks(out: &mut String, plan: &Plan, sources: &SourceMap) {
         };
         let rule = place(check.source, if check.span.is_some() { "rule: " } else { "" });
         let place = format!("{}{rule}", place(check.span, ""));
-        let _ = writeln!(out, "{}: {} {}{place} [{}]", paint(style, word), escape(&check.subject), check.message, check.rule);
-        let _ = writeln!(out, "  {}", paint(DIM, &format!("help: {}", check.hint)));
+        let words = format!("{}: {} {}{place} [{}]", paint(style, word), escape(&check.subject), check.message, check.rule);
+        let _ = writeln!(out, "{}\n  {}", hang(&words, terminal), paint(DIM, &hang(&format!("help: {}", check.hint), terminal)));
     }
 }
 

@@ -302,32 +302,32 @@ fn destroy_locked(place: &Place, store: &mut Store, lock: &crate::store::Lock, a
             return Err(Failure::new(Exit::Declined, "nothing was destroyed"));
         }
     }
-    let attempts: Vec<AttemptId> = runs
-        .iter()
-        .flat_map(|r| {
-            (1..=r.generation)
-                .flat_map(|generation| {
-                    let most = if generation == r.generation {
-                        r.attempts.len()
-                    } else {
-                        usize::try_from(r.spec.job.retry.attempts_max()).unwrap_or(1).min(32)
-                    };
-                    (1..=u32::try_from(most).unwrap_or(1)).map(move |number| (generation, number))
-                })
-                .map(|(generation, number)| AttemptId { address: r.spec.address.clone(), generation, number })
-        })
-        .collect();
     let me = &lock.holder;
-    let input = Input::Forget { addresses: runs.iter().map(|r| r.spec.address.clone()).collect(), by: format!("{}@{}", me.user, me.host) };
+    let gone: BTreeSet<Address> = runs.iter().map(|r| r.spec.address.clone()).collect();
+    let input = Input::Forget { addresses: gone.iter().cloned().collect(), by: format!("{}@{}", me.user, me.host) };
     let exit = drive(place, store, lock, vec![input], false, false)?;
     let mut backend = backends::open(place.backend, &place.loaded.root, place.loaded.project.as_ref(), store.lineage(), &place.limits)?;
     let (out, _keep) = crossbeam_channel::unbounded();
     backend.start(&[], out)?;
-    let folder = place.state_folder();
-    let local = place.backend == args::BackendKind::Local;
-    for attempt in attempts.iter().filter(|a| !local || crate::backend::log_path(&folder, &a.name(store.lineage())).exists()) {
-        backend.remove(attempt)?;
+    // Runs that left the state earlier have left objects behind, which nobody else would remove.
+    let kept = backend.kept()?.into_iter().filter(|attempt| args.select.is_empty() || gone.contains(&attempt.address));
+    let known = attempts_of(&runs).filter(|a| crate::backend::log_path(&place.state_folder(), &a.name(store.lineage())).exists());
+    for attempt in kept.chain(known).collect::<BTreeSet<_>>() {
+        backend.remove(&attempt)?;
     }
     output::print("Destroyed.\n")?;
     Ok(exit)
+}
+
+/// Attempts that these runs have had, and a few that they may have had in generations whose attempts are not counted any more.
+fn attempts_of<'a>(runs: &'a [&RunRecord]) -> impl Iterator<Item = AttemptId> + 'a {
+    runs.iter().flat_map(|run| {
+        let most = |generation| match generation == run.generation {
+            true => run.attempts.len(),
+            false => usize::try_from(run.spec.job.retry.attempts_max()).unwrap_or(1).min(32),
+        };
+        let numbers = move |generation| (1..=u32::try_from(most(generation)).unwrap_or(1)).map(move |number| (generation, number));
+        let id = |(generation, number)| AttemptId { address: run.spec.address.clone(), generation, number };
+        (1..=run.generation).flat_map(numbers).map(id)
+    })
 }

@@ -93,7 +93,11 @@ impl Place {
 
     /// The budgets of the project file as it is now, and those of workflows as last applied.
     pub fn rules(&self, store: &Store) -> Result<Vec<expand::Rule>, Failure> {
-        Ok(store.rules_with(&self.of_project())?)
+        let mut rules = self.of_project();
+        let known = |rules: &[expand::Rule], r: &expand::Rule| rules.iter().any(|k| k.scope == r.scope && k.name == r.name);
+        let others: Vec<expand::Rule> = store.rules()?.into_iter().filter(|r| !known(&rules, r)).collect();
+        rules.extend(others.into_iter().filter(|r| matches!(r.scope, expand::Scope::Workflow(_) | expand::Scope::Job(_))));
+        Ok(rules)
     }
 
     /// The state, when there is one.
@@ -199,7 +203,7 @@ impl Session {
     }
 
     /// Stops when the files hold errors, after printing them all in every wanted form.
-    pub fn sound<F: Forms>(&self, targets: &[output::Target<F>]) -> Result<(), Failure> {
+    pub fn sound<F: Forms + Into<Format>>(&self, targets: &[output::Target<F>]) -> Result<(), Failure> {
         let (diags, sources) = (&self.diags, &self.loaded.sources);
         if !diags.has_errors() {
             if !diags.is_empty() {
@@ -322,11 +326,10 @@ fn backend_of(loaded: &Loaded, asked: Option<BackendKind>, diags: &mut Diagnosti
 
 fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
     let pool = loaded.project.as_ref().and_then(|p| p.pool.as_ref());
-    let limits = match backend {
+    match backend {
         BackendKind::Local => Limits::read(pool, &machine()),
         BackendKind::Kubernetes => Limits { soft: false, ..Limits::read(pool, &Quotas::default()) },
-    };
-    loaded.project.as_ref().map_or(limits.clone(), |p| limits.with_teams(&p.teams))
+    }
 }
 
 /// What this machine has. GPUs as the driver lists them.

@@ -10,6 +10,7 @@ use super::output::{self, Format};
 use super::problems;
 use super::session::Session;
 use super::views::{self, Found, Places};
+use crate::base::text::counted;
 
 /// Reads, expands and seals everything; prints what is wrong. A template without its inputs, and a project without workflows,
 /// are no problems here: they are when they are to be planned.
@@ -33,7 +34,8 @@ pub fn run(here: &Path, args: &Files<Reports>) -> Outcome {
         Format::Text => {
             let left_out =
                 if session.templates.is_empty() { String::new() } else { format!(" Templates: {}.", session.templates.join(", ")) };
-            format!("{}Valid: {workflows} workflows, {jobs} jobs, {runs} runs.{left_out}\n", problems::text(diags, sources))
+            let counts = [counted(workflows, "workflow"), counted(jobs, "job"), counted(runs, "run")].join(", ");
+            format!("{}Valid: {counts}.{left_out}\n", problems::text(diags, sources))
         }
         other => views::text(other, &found).unwrap_or_default(),
     })?;

@@ -17,7 +17,6 @@ mod names;
 pub mod paths;
 pub mod search;
 mod settings;
-mod settle;
 pub mod shell;
 mod slot;
 pub mod space;

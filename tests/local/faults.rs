@@ -267,3 +267,38 @@ fn what_waits_for_a_gpu_waits_on_when_the_supervisor_is_killed() -> Result {
     assert_eq!(starts(&place), 2);
     Ok(())
 }
+
+#[test]
+fn a_keeper_keeps_one_attempt_after_another_unless_it_was_told_to_end() -> Result {
+    let place = Place::new()?;
+    let mut running = place.backend(&[])?;
+    let mut run = |job: &str, keep: &mut dyn FnMut(&mut dyn Backend, u32) -> Result| -> Result<(u32, Cause)> {
+        let job = script(job, "while [ ! -e go ]; do sleep 0.02; done; echo done");
+        running.backend.submit(job.clone());
+        wait_until(|| place.journal(&job.attempt).contains("\"meta\""))?;
+        let keeper = place.keeper(&job.attempt)?;
+        keep(&mut running.backend, keeper)?;
+        Ok((keeper, running.ended(&job.attempt)?.outcome.cause))
+    };
+    let go = place.root().join("go");
+    let mut ends = |_: &mut dyn Backend, _: u32| -> Result { Ok(std::fs::write(&go, "")?) };
+    let first = run("first", &mut ends)?;
+    assert_eq!(first.1, Cause::Success);
+    assert_eq!(run("second", &mut ends)?, first, "the same process keeps the next one");
+    kill(first.0, Signal::KILL)?;
+    wait_until(|| !alive(first.0))?;
+    let third = run("third", &mut ends)?;
+    assert_eq!(third.1, Cause::Success, "who was free and is killed loses nothing");
+    assert_ne!(third.0, first.0);
+    std::fs::remove_file(&go)?;
+    let stopped = run("stopped", &mut |backend, _| {
+        backend.stop(&attempt("stopped"), Millis(5000));
+        Ok(())
+    })?;
+    assert_eq!(stopped, (third.0, Cause::Cancelled));
+    let after = run("after", &mut ends)?;
+    assert_ne!(after.0, stopped.0, "a late word to end must not reach another attempt");
+    wait_until(|| !alive(stopped.0))?;
+    drop(running);
+    wait_until(|| !alive(after.0))
+}

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::Api;
+use kube::{Api, Client};
 
 use super::{Settings, client};
 use crate::backend::BackendError;
@@ -37,12 +37,28 @@ pub fn read(settings: &Settings) -> Result<Allowed, BackendError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| wrong(&e))?;
     runtime.block_on(async {
         let client = client(settings.context.as_deref()).await?;
+        exists(&client, &settings.namespace).await?;
         let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), &settings.namespace);
         let ranges: Api<LimitRange> = Api::namespaced(client, &settings.namespace);
         let quotas = quotas.list(&Default::default()).await.map_err(|e| wrong(&e))?;
         let ranges = ranges.list(&Default::default()).await.map_err(|e| wrong(&e))?;
         Ok(of(&quotas.items, &ranges.items))
     })
+}
+
+/// Refuses a namespace that is surely not there. Who may not look at namespaces finds out by what happens in it.
+///
+/// # Errors
+/// When there is no such namespace.
+pub async fn exists(client: &Client, name: &str) -> Result<(), BackendError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match namespaces.get_opt(name).await {
+        Ok(None) => Err(BackendError::new(
+            format!("the cluster has no namespace {name}"),
+            "`oppen install` makes it, with what runs need in it; or name another one in oppen.yaml: `kubernetes: {namespace: NAME}`",
+        )),
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
 }
 
 fn of(quotas: &[ResourceQuota], ranges: &[LimitRange]) -> Allowed {

@@ -185,6 +185,12 @@ impl Files {
         })
     }
 
+    /// The attempt that the journal is of.
+    #[must_use]
+    pub fn whose(&self) -> Option<AttemptId> {
+        Some(Journal::read(&File::open(self.journal()).ok()?).ok()?.intent?.attempt)
+    }
+
     /// Whether something may still be written to the log. Only looks: the lock is the supervisor's to try.
     #[must_use]
     pub fn is_kept(&self) -> bool {
@@ -193,12 +199,6 @@ impl Files {
             Ok(Journal { exit: None, meta, .. }) => meta.is_none_or(|m| procfs::start_ticks(m.pid) == Some(m.start_ticks)),
             _ => false,
         }
-    }
-
-    /// What was written before it was started. Only looks.
-    #[must_use]
-    pub fn intent(&self) -> Option<Intent> {
-        Journal::read(&File::open(self.journal()).ok()?).ok()?.intent
     }
 
     /// Records the end of an attempt that nobody keeps.

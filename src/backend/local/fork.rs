@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::RawFd;
 
 use rustix::process::Pid;
 
@@ -28,7 +28,7 @@ impl SingleThreaded {
     ///
     /// # Errors
     /// When the system gives no process.
-    pub fn fork(&self, keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> io::Result<Pid> {
+    pub fn fork(&self, keep: &[RawFd], body: impl FnOnce()) -> io::Result<Pid> {
         // SAFETY: there is no other thread (see `check`), so no lock is held by one that the child lacks.
         let pid = unsafe { libc::fork() };
         if pid < 0 {
@@ -47,8 +47,8 @@ impl SingleThreaded {
 }
 
 /// Closes every file from 3 on that is not to be kept. Owners of closed files are never dropped: the child ends with `_exit`.
-fn close_others(keep: &[BorrowedFd<'_>]) {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+fn close_others(keep: &[RawFd]) {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     kept.sort_unstable();
     let mut from: u32 = 3;
     for fd in kept.into_iter().map(Some).chain([None]) {

@@ -1,4 +1,5 @@
-//! The engine's end of the connection: one thread writes requests, one reads reports; both survive a supervisor that does not.
+//! The engine's end of the connection: requests are written as they come, a thread reads reports; both survive a supervisor that does
+//! not.
 //!
 //! In: requests, reports, metrics. Out: observations. Must never drop a submission: what was not answered is sent again.
 
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Sender;
 
 use super::LocalConfig;
 use super::files::Files;
@@ -27,8 +28,8 @@ use crate::record::event::Anomaly;
 const TICK: Duration = Duration::from_millis(500);
 /// Between two tries to reach a supervisor again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Requests that go out in one write, in bytes.
-const BATCH: usize = 1 << 20;
+/// How long a request may take to be written: a supervisor that reads nothing for so long is not there.
+const WRITE: Duration = Duration::from_secs(10);
 
 /// An attempt that is not known to be over.
 pub struct Known {
@@ -50,9 +51,18 @@ pub struct Desk {
     stream: Option<UnixStream>,
 }
 
-enum Out {
-    Request(Request),
-    Stream(UnixStream),
+impl Desk {
+    /// Writes the request. While there is no connection it is dropped: the reader sends again what was not answered.
+    fn send(&mut self, request: &Request) {
+        let Some(stream) = &mut self.stream else { return };
+        let Ok(mut bytes) = serde_json::to_vec(request) else { return };
+        bytes.push(b'\n');
+        if stream.write_all(&bytes).is_err() {
+            // The reader sees the end, and reaches the supervisor again.
+            let _ = stream.shutdown(Shutdown::Both);
+            self.stream = None;
+        }
+    }
 }
 
 struct Shared {
@@ -70,20 +80,17 @@ impl Shared {
 /// A connection that comes back.
 pub struct Link {
     shared: Arc<Shared>,
-    requests: Option<Sender<Out>>,
-    threads: Vec<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Link {
-    /// Reaches the supervisor and starts both threads.
+    /// Reaches the supervisor and starts the thread.
     pub fn open(config: LocalConfig, out: Sender<Observation>) -> Result<Self, BackendError> {
         let reader = reach(&config)?;
         let shared = Arc::new(Shared { config, desk: Mutex::default(), closing: AtomicBool::new(false) });
-        let (requests, queue) = unbounded();
-        let link = Reader { shared: Arc::clone(&shared), requests: requests.clone(), out, tails: HashMap::new() };
+        let link = Reader { shared: Arc::clone(&shared), out, tails: HashMap::new() };
         link.introduce(&reader).map_err(|e| BackendError { message: format!("the supervisor cannot be talked to: {e}"), hint: None })?;
-        let threads = vec![std::thread::spawn(move || write_all(&queue)), std::thread::spawn(move || link.run(reader))];
-        Ok(Self { shared, requests: Some(requests), threads })
+        Ok(Self { shared, reader: Some(std::thread::spawn(move || link.run(reader))) })
     }
 
     /// What is known of attempts. A request about one is sent after it was noted here.
@@ -91,11 +98,9 @@ impl Link {
         self.shared.desk()
     }
 
-    /// Sends, soon.
-    pub fn send(&self, request: Request) {
-        if let Some(requests) = &self.requests {
-            let _ = requests.send(Out::Request(request));
-        }
+    /// Sends.
+    pub fn send(&self, request: &Request) {
+        self.desk().send(request);
     }
 }
 
@@ -105,45 +110,14 @@ impl Drop for Link {
         if let Some(stream) = self.shared.desk().stream.take() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        self.requests = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
         }
-    }
-}
-
-/// Writes what is queued, many requests at once. While there is no connection requests are dropped: the reader sends them again.
-fn write_all(queue: &Receiver<Out>) {
-    let mut stream: Option<UnixStream> = None;
-    let mut bytes = Vec::new();
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        while let Some(out) = next {
-            match out {
-                Out::Request(request) => {
-                    let before = bytes.len();
-                    match serde_json::to_writer(&mut bytes, &request) {
-                        Ok(()) => bytes.push(b'\n'),
-                        Err(_) => bytes.truncate(before),
-                    }
-                }
-                Out::Stream(new) => {
-                    bytes.clear();
-                    stream = Some(new);
-                }
-            }
-            next = if bytes.len() < BATCH { queue.try_recv().ok() } else { None };
-        }
-        if stream.as_ref().is_some_and(|mut s| s.write_all(&bytes).is_err()) {
-            stream = None;
-        }
-        bytes.clear();
     }
 }
 
 struct Reader {
     shared: Arc<Shared>,
-    requests: Sender<Out>,
     out: Sender<Observation>,
     tails: HashMap<String, Tail>,
 }
@@ -153,23 +127,22 @@ impl Reader {
     fn introduce(&self, reader: &BufReader<UnixStream>) -> io::Result<()> {
         let stream = reader.get_ref();
         stream.set_read_timeout(Some(TICK))?;
-        self.shared.desk().stream = Some(stream.try_clone()?);
+        stream.set_write_timeout(Some(WRITE))?;
         let config = &self.shared.config;
         let env = std::env::vars_os().collect();
         let hello = Hello { protocol: PROTOCOL, root: config.root.clone(), gpus: config.gpus, env };
-        let _ = self.requests.send(Out::Stream(stream.try_clone()?));
-        let _ = self.requests.send(Out::Request(Request::Hello(Box::new(hello))));
-        for (name, known) in &self.shared.desk().known {
+        let mut requests = vec![Request::Hello(Box::new(hello))];
+        let mut desk = self.shared.desk();
+        for (name, known) in &desk.known {
             let name = name.clone();
-            let first = match &known.job {
+            requests.push(match &known.job {
                 Some(job) => Request::Submit(job.clone()),
                 None => Request::Lookup { name: name.clone() },
-            };
-            let stop = known.stop.map(|grace| Request::Stop { name, grace });
-            for request in std::iter::once(first).chain(stop) {
-                let _ = self.requests.send(Out::Request(request));
-            }
+            });
+            requests.extend(known.stop.map(|grace| Request::Stop { name, grace }));
         }
+        desk.stream = Some(stream.try_clone()?);
+        requests.iter().for_each(|request| desk.send(request));
         Ok(())
     }
 

@@ -12,8 +12,8 @@ mod ending;
 mod files;
 #[expect(unsafe_code, reason = "fork has no safe form; the room is small and says why each use is sound")]
 mod fork;
+mod handover;
 mod keeper;
-mod kept;
 mod link;
 mod logs;
 mod procfs;
@@ -23,7 +23,7 @@ mod reach;
 mod socket;
 mod supervisor;
 mod tail;
-#[expect(unsafe_code, reason = "getrusage has no safe form here; one call that only fills a buffer")]
+#[expect(unsafe_code, reason = "wait4 has no safe form here; one call that only fills two buffers")]
 mod usage;
 
 use std::io;
@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-pub use kept::{Kept, kept};
 pub use supervisor::supervise;
 
 use super::{Backend, BackendError};
@@ -82,11 +81,15 @@ impl LocalBackend {
         let Some(link) = &self.link else { return };
         let new = || Known { attempt: attempt.clone(), job: None, stop: None };
         note(link.desk().known.entry(self.name(attempt)).or_insert_with(new));
-        link.send(request);
+        link.send(&request);
     }
 }
 
 impl Backend for LocalBackend {
+    fn kept(&self) -> Result<Vec<AttemptId>, BackendError> {
+        Ok(files::names(&self.config.state_dir).iter().filter_map(|name| Files::new(&self.config.state_dir, name).whose()).collect())
+    }
+
     fn start(&mut self, live: &[AttemptId], out: Sender<Observation>) -> Result<(), BackendError> {
         let no_root = |e: io::Error| BackendError { message: format!("the project's root cannot be used: {e}"), hint: None };
         self.config.root = self.config.root.canonicalize().map_err(no_root)?;
@@ -135,7 +138,7 @@ impl Backend for LocalBackend {
         let link = self.link.as_ref().ok_or_else(|| cannot("the backend was not started"))?;
         let (answer, answered) = bounded(1);
         link.desk().removals.insert(name.clone(), answer);
-        link.send(Request::Remove { name });
+        link.send(&Request::Remove { name });
         match answered.recv_timeout(REMOVE_PATIENCE) {
             Ok(None) => Ok(()),
             Ok(Some(detail)) => Err(cannot(&detail)),

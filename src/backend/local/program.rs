@@ -23,12 +23,14 @@ pub fn find(word: &str, path: Option<&OsStr>, at: &Path) -> Result<PathBuf, (i32
         };
     }
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    let places: Vec<PathBuf> = std::env::split_paths(path).map(|dir| at.join(dir).join(word)).filter(|p| p.is_file()).collect();
-    match places.iter().find(|p| executable(p)) {
-        Some(place) if !word.is_empty() => Ok(place.clone()),
-        _ if places.is_empty() => Err((127, format!("there is no program `{shown}` in PATH"))),
-        _ => Err(not_executable()),
+    let mut found = false;
+    for place in std::env::split_paths(path).map(|dir| at.join(dir).join(word)).filter(|p| !word.is_empty() && p.is_file()) {
+        if executable(&place) {
+            return Ok(place);
+        }
+        found = true;
     }
+    Err(if found { not_executable() } else { (127, format!("there is no program `{shown}` in PATH")) })
 }
 
 fn executable(place: &Path) -> bool {

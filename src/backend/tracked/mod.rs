@@ -105,6 +105,10 @@ impl Backend for Tracked {
         self.inside.remove(attempt)
     }
 
+    fn kept(&self) -> Result<Vec<AttemptId>, BackendError> {
+        self.inside.kept()
+    }
+
     fn recorded(&mut self, events: &[Event], state: &State) {
         self.inside.recorded(events, state);
         if self.settings.write {

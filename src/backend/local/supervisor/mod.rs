@@ -4,6 +4,7 @@
 //! forks), and never write what it was told about the environment.
 
 mod connection;
+mod crew;
 mod registry;
 mod settle;
 mod slots;
@@ -23,6 +24,7 @@ use super::procfs;
 use super::protocol::{Report, Request};
 use super::socket;
 use connection::Connection;
+use crew::About;
 use registry::Registry;
 
 /// How long it stays without anything to do.
@@ -110,10 +112,12 @@ impl Server {
     fn handle(&mut self, id: u64, flags: epoll::EventFlags) {
         if id == LISTENER {
             self.accept();
-        } else if id.is_multiple_of(2) {
-            self.registry.gone(id, &self.epoll);
-        } else {
-            self.talk(id, flags);
+            return;
+        }
+        match crew::about(id) {
+            About::Process(id) => self.registry.gone(id, &self.epoll),
+            About::Channel(id) => self.registry.heard(id, &self.epoll),
+            About::Other => self.talk(id, flags),
         }
     }
 
@@ -155,7 +159,11 @@ impl Server {
         let hello = match (request, connection.hello()) {
             (Request::Hello(hello), _) => {
                 self.registry.set_gpus(hello.gpus);
-                return connection.greet(*hello);
+                let same = connection.greet(*hello);
+                if let Some(hello) = connection.hello() {
+                    self.registry.caller(&hello, true, &self.epoll);
+                }
+                return same;
             }
             (_, None) => return false,
             (request, Some(hello)) => (request, hello),
@@ -173,6 +181,9 @@ impl Server {
     fn drop_connection(&mut self, id: u64) {
         if let Some(connection) = self.connections.remove(&id) {
             let _ = epoll::delete(&self.epoll, connection.stream());
+            if let Some(hello) = connection.hello() {
+                self.registry.caller(&hello, false, &self.epoll);
+            }
         }
     }
 

@@ -5,18 +5,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 
+use super::crew::{Crew, Keeper};
 use super::settle::{TOKEN, settle};
 use super::slots::{Slots, visible_devices};
 use crate::backend::local::files::{self, Files, Found, Intent, Meta, StopOrder};
 use crate::backend::local::fork::SingleThreaded;
-use crate::backend::local::keeper::{Kept, keep};
+use crate::backend::local::handover::Order;
+use crate::backend::local::keeper::{Environment, Post, keep};
 use crate::backend::local::procfs;
 use crate::backend::local::protocol::{Exit, Hello, Job, Report};
 use crate::base::{Millis, Timestamp};
@@ -24,14 +27,31 @@ use crate::record::event::{Cause, Outcome};
 
 /// An attempt that somebody keeps.
 struct Live {
-    /// Its keeper, once known for sure. Without, its journal is looked at from time to time.
-    keeper: Option<OwnedFd>,
-    /// Set when the keeper is a child of this process.
-    child: Option<Pid>,
+    keeper: By,
     started: Option<Timestamp>,
     place: String,
     gpus: Vec<u32>,
     stopped: bool,
+}
+
+/// Who keeps it.
+enum By {
+    /// A child of this process.
+    Ours(Keeper),
+    /// One of our own that cannot be watched. Its journal is looked at from time to time.
+    Unwatched(Pid),
+    /// A process that is adopted, once known for sure and watched. Without, its journal is looked at from time to time.
+    Adopted(Option<OwnedFd>),
+}
+
+impl Live {
+    fn process(&self) -> Option<&OwnedFd> {
+        match &self.keeper {
+            By::Ours(keeper) => Some(&keeper.process),
+            By::Unwatched(_) => None,
+            By::Adopted(process) => process.as_ref(),
+        }
+    }
 }
 
 /// All attempts.
@@ -44,7 +64,7 @@ pub struct Registry {
     by_id: HashMap<u64, String>,
     waiting: VecDeque<(Rc<Hello>, Box<Job>)>,
     slots: Slots,
-    next_id: u64,
+    crew: Crew,
     /// To send to everybody.
     pub reports: Vec<Report>,
 }
@@ -61,7 +81,7 @@ impl Registry {
             by_id: HashMap::new(),
             waiting: VecDeque::new(),
             slots: Slots::default(),
-            next_id: FIRST_ID,
+            crew: Crew::default(),
             reports: Vec::new(),
         };
         for name in files::names(&registry.state_dir) {
@@ -79,7 +99,7 @@ impl Registry {
 
     /// Some attempts have a keeper that is not known yet.
     pub fn must_look(&self) -> bool {
-        self.lives.values().any(|live| live.keeper.is_none())
+        self.lives.values().any(|live| live.process().is_none())
     }
 
     /// Sets how many GPU slots there are.
@@ -103,7 +123,7 @@ impl Registry {
         let name = job.name.clone();
         let first = job.gpus == 0 || self.waiting.is_empty();
         match first.then(|| self.slots.take(job.gpus)).flatten() {
-            Some(gpus) => self.launch(hello, &job, gpus, epoll),
+            Some(gpus) => self.launch(hello, *job, gpus, epoll),
             None => {
                 let detail = format!("for {} of {} GPU slots", job.gpus, self.slots.total());
                 self.waiting.push_back((Rc::clone(hello), job));
@@ -158,55 +178,63 @@ impl Registry {
     fn adopt(&mut self, name: &str, intent: Option<&Intent>, meta: Option<&Meta>, epoll: &OwnedFd) {
         let gpus = intent.map(|i| i.gpus.clone()).unwrap_or_default();
         self.slots.hold(&gpus);
-        let keeper = meta.and_then(|m| pin(m, &self.boot_id));
+        let process = meta.and_then(|m| pin(m, &self.boot_id)).and_then(|process| self.watch(name, process, epoll));
         let place = meta.map(|m| place(m.pid, &gpus)).unwrap_or_default();
-        let live = Live { keeper, child: None, started: meta.map(|m| m.started), place, gpus, stopped: false };
-        self.watch(name, live, epoll);
-    }
-
-    fn watch(&mut self, name: &str, mut live: Live, epoll: &OwnedFd) {
-        let id = self.next_id;
-        let watched = live.keeper.take_if(|k| epoll::add(epoll, k, epoll::EventData::new_u64(id), epoll::EventFlags::IN).is_ok());
-        if watched.is_some() {
-            self.next_id = id.wrapping_add(2);
-            self.by_id.insert(id, name.to_owned());
-        }
-        // One that cannot be watched is looked at from time to time.
-        live.keeper = watched;
+        let live = Live { keeper: By::Adopted(process), started: meta.map(|m| m.started), place, gpus, stopped: false };
         self.lives.insert(name.to_owned(), live);
     }
 
-    fn launch(&mut self, hello: &Rc<Hello>, job: &Job, gpus: Vec<u32>, epoll: &OwnedFd) {
-        match self.try_launch(hello, job, &gpus) {
-            Ok((pid, started)) => {
-                let keeper = pidfd_open(pid, PidfdFlags::empty()).ok();
+    /// None when it cannot be watched.
+    fn watch(&mut self, name: &str, process: OwnedFd, epoll: &OwnedFd) -> Option<OwnedFd> {
+        let id = self.crew.id();
+        epoll::add(epoll, &process, epoll::EventData::new_u64(id), epoll::EventFlags::IN).ok()?;
+        self.by_id.insert(id, name.to_owned());
+        Some(process)
+    }
+
+    fn launch(&mut self, hello: &Rc<Hello>, job: Job, gpus: Vec<u32>, epoll: &OwnedFd) {
+        let name = job.name.clone();
+        match self.try_launch(hello, job, &gpus, epoll) {
+            Ok((pid, keeper, started)) => {
                 let place = place(pid.as_raw_nonzero().get().unsigned_abs(), &gpus);
-                self.reports.push(Report::Started { name: job.name.clone(), at: started, place: place.clone() });
-                self.watch(&job.name, Live { keeper, child: Some(pid), started: Some(started), place, gpus, stopped: false }, epoll);
+                self.reports.push(Report::Started { name: name.clone(), at: started, place: place.clone() });
+                if let By::Ours(keeper) = &keeper {
+                    self.by_id.insert(keeper.id, name.clone());
+                }
+                self.lives.insert(name, Live { keeper, started: Some(started), place, gpus, stopped: false });
             }
             Err(error) => {
                 self.slots.release(&gpus);
-                self.reports.push(Report::Refused { name: job.name.clone(), detail: format!("it cannot be started: {error}") });
+                self.reports.push(Report::Refused { name, detail: format!("it cannot be started: {error}") });
             }
         }
     }
 
-    fn try_launch(&mut self, hello: &Rc<Hello>, job: &Job, gpus: &[u32]) -> std::io::Result<(Pid, Timestamp)> {
+    fn try_launch(&mut self, hello: &Rc<Hello>, job: Job, gpus: &[u32], epoll: &OwnedFd) -> std::io::Result<(Pid, By, Timestamp)> {
         let files = self.files(&job.name);
         let token = uuid::Uuid::new_v4().simple().to_string();
         let intent = Intent { attempt: job.attempt.clone(), token, boot_id: self.boot_id.clone(), gpus: gpus.to_vec() };
         let journal = files.claim(intent.clone())?;
         let started = now();
-        let forked = self.single.fork(&[journal.as_fd()], || {
-            let env = environment(hello, job, &intent, &files);
-            let objects = self.state_dir.join("objects");
-            let (journal, intent, title) = (&journal, &intent, self.title);
-            keep(&Kept { files: files.clone(), journal, intent, title, job, root: &hello.root, objects, env, started });
+        let order = Order { job, intent, started };
+        let journal = match self.crew.hand_over(hello, &order, journal, epoll) {
+            Ok(keeper) => return Ok((keeper.pid, By::Ours(keeper), started)),
+            Err(journal) => journal,
+        };
+        let forked = UnixStream::pair().and_then(|(ours, theirs)| {
+            ours.set_nonblocking(true)?;
+            let kept = [journal.as_raw_fd(), theirs.as_raw_fd()];
+            let (title, state_dir) = (self.title, self.state_dir.as_path());
+            let pid = self.single.fork(&kept, move || {
+                let environment = |order: &Order, files: &Files| environment(hello, order, files);
+                keep(&Post { title, state_dir, root: &hello.root, environment: &environment, channel: theirs }, order, journal);
+            })?;
+            Ok((pid, ours))
         });
-        if forked.is_err() {
-            files.remove()?;
+        match forked {
+            Ok((pid, ours)) => Ok((pid, self.crew.hire(pid, ours, hello, epoll).map_or(By::Unwatched(pid), By::Ours), started)),
+            Err(error) => files.remove().and(Err(error)),
         }
-        forked.map(|pid| (pid, started))
     }
 
     /// Ends an attempt, or tells what there is of it.
@@ -227,8 +255,8 @@ impl Registry {
         if let Err(error) = files.write_stop(StopOrder { grace }) {
             eprintln!("attempt {name} is ended with its own grace period: {error}");
         }
-        if let Some(keeper) = &live.keeper {
-            let _ = pidfd_send_signal(keeper, Signal::TERM);
+        if let Some(process) = live.process() {
+            let _ = pidfd_send_signal(process, Signal::TERM);
         }
     }
 
@@ -245,29 +273,47 @@ impl Registry {
         self.reports.push(Report::Removed { name: name.to_owned(), error });
     }
 
-    /// A keeper is gone: tells how the attempt ended, and starts what waited for its slots.
-    pub fn gone(&mut self, id: u64, epoll: &OwnedFd) {
-        let Some(name) = self.by_id.remove(&id) else { return };
-        if let Some(live) = self.lives.get(&name).and_then(|live| live.keeper.as_ref()) {
-            let _ = epoll::delete(epoll, live);
-        }
-        self.finish(&name, epoll);
+    /// A caller's connection is there, or is over.
+    pub fn caller(&mut self, hello: &Rc<Hello>, there: bool, epoll: &OwnedFd) {
+        if there { self.crew.welcome(Rc::clone(hello)) } else { self.crew.goodbye(hello, epoll) }
     }
 
-    fn finish(&mut self, name: &str, epoll: &OwnedFd) {
+    /// A keeper is gone: tells how its attempt ended, and starts what waited for its slots.
+    pub fn gone(&mut self, id: u64, epoll: &OwnedFd) {
+        match self.by_id.remove(&id) {
+            Some(name) => self.finish(&name, true, epoll),
+            None => self.crew.gone(id, epoll),
+        }
+    }
+
+    /// A keeper has a word: its attempt is over, and it can keep the next one.
+    pub fn heard(&mut self, id: u64, epoll: &OwnedFd) {
+        let Some(name) = self.by_id.get(&id) else { return };
+        if matches!(self.lives.get(name), Some(Live { keeper: By::Ours(keeper), .. }) if keeper.is_done())
+            && let Some(name) = self.by_id.remove(&id)
+        {
+            self.finish(&name, false, epoll);
+        }
+    }
+
+    fn finish(&mut self, name: &str, gone: bool, epoll: &OwnedFd) {
         let Some(live) = self.lives.remove(name) else { return };
-        if let Some(child) = live.child {
-            let _ = waitpid(Some(child), WaitOptions::NOHANG);
+        // Who was made for this attempt and could not start it will not start it at a second try.
+        let first = matches!(&live.keeper, By::Ours(keeper) if keeper.is_new()) || matches!(live.keeper, By::Unwatched(_));
+        match live.keeper {
+            By::Ours(keeper) if gone => keeper.bury(epoll),
+            By::Ours(keeper) => self.crew.take_back(keeper, live.stopped, epoll),
+            By::Adopted(Some(process)) => drop(epoll::delete(epoll, process)),
+            By::Unwatched(pid) => drop(waitpid(Some(pid), WaitOptions::NOHANG)),
+            By::Adopted(None) => {}
         }
         self.slots.release(&live.gpus);
         if self.tell(name, epoll, live.stopped) {
-            // Its keeper ended before it had started anything. One of our own could not: to try again would not help.
             let name = name.to_owned();
-            self.reports.push(match live.child {
-                Some(_) => {
-                    Report::Refused { name, detail: "it could not be started; supervisor.log in the state folder says why".to_owned() }
-                }
-                None => Report::Absent { name },
+            self.reports.push(if first {
+                Report::Refused { name, detail: "it could not be started; supervisor.log in the state folder says why".to_owned() }
+            } else {
+                Report::Absent { name }
             });
         }
         self.start_waiting(epoll);
@@ -277,38 +323,39 @@ impl Registry {
         while let Some((_, job)) = self.waiting.front() {
             let Some(gpus) = self.slots.take(job.gpus) else { return };
             if let Some((hello, job)) = self.waiting.pop_front() {
-                self.launch(&hello, &job, gpus, epoll);
+                self.launch(&hello, *job, gpus, epoll);
             }
         }
     }
 
     /// Looks again at attempts whose keeper is not known.
     pub fn look_again(&mut self, epoll: &OwnedFd) {
-        let unknown: Vec<String> = self.lives.iter().filter(|(_, live)| live.keeper.is_none()).map(|(name, _)| name.clone()).collect();
+        let unknown: Vec<String> = self.lives.iter().filter(|(_, live)| live.process().is_none()).map(|(name, _)| name.clone()).collect();
         for name in unknown {
-            let stopped = self.lives.get(&name).is_some_and(|live| live.stopped);
             match self.files(&name).look() {
-                Ok(Found::Kept(_, Some(meta))) => {
-                    let Some(keeper) = pin(&meta, &self.boot_id) else { continue };
-                    if stopped {
-                        let _ = pidfd_send_signal(&keeper, Signal::TERM);
-                    }
-                    let Some(mut live) = self.lives.remove(&name) else { continue };
-                    live.place = place(meta.pid, &live.gpus);
-                    live.started = Some(meta.started);
-                    live.keeper = Some(keeper);
-                    self.reports.push(Report::Started { name: name.clone(), at: meta.started, place: live.place.clone() });
-                    self.watch(&name, live, epoll);
-                }
+                Ok(Found::Kept(_, Some(meta))) => self.found(&name, &meta, epoll),
                 Ok(Found::Kept(..)) | Err(_) => {}
-                Ok(_) => self.finish(&name, epoll),
+                Ok(_) => self.finish(&name, false, epoll),
             }
         }
     }
-}
 
-/// Ids of keepers are even, those of connections odd.
-const FIRST_ID: u64 = 2;
+    /// The keeper of an adopted attempt has said who it is.
+    fn found(&mut self, name: &str, meta: &Meta, epoll: &OwnedFd) {
+        if !matches!(self.lives.get(name), Some(Live { keeper: By::Adopted(None), .. })) {
+            return;
+        }
+        let Some(process) = pin(meta, &self.boot_id).and_then(|process| self.watch(name, process, epoll)) else { return };
+        let Some(live) = self.lives.get_mut(name) else { return };
+        if live.stopped {
+            let _ = pidfd_send_signal(&process, Signal::TERM);
+        }
+        live.place = place(meta.pid, &live.gpus);
+        live.started = Some(meta.started);
+        live.keeper = By::Adopted(Some(process));
+        self.reports.push(Report::Started { name: name.to_owned(), at: meta.started, place: live.place.clone() });
+    }
+}
 
 /// The keeper's process, held so that its pid cannot become another's. None when it is not the one that was recorded.
 fn pin(meta: &Meta, boot_id: &str) -> Option<OwnedFd> {
@@ -345,7 +392,8 @@ fn value<'a>(hello: &'a Hello, name: &str) -> Option<&'a OsString> {
 }
 
 /// The caller's variables, then the declared ones, secrets, and ours.
-fn environment(hello: &Hello, job: &Job, intent: &Intent, files: &Files) -> Vec<(OsString, OsString)> {
+fn environment(hello: &Hello, order: &Order, files: &Files) -> Environment {
+    let Order { job, intent, .. } = order;
     let mut env = hello.env.clone();
     let devices = visible_devices(&intent.gpus, value(hello, "CUDA_VISIBLE_DEVICES").map(OsString::as_os_str));
     env.push(("CUDA_VISIBLE_DEVICES".into(), devices));
