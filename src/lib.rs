@@ -36,4 +36,6 @@ pub mod backend;
 pub mod drive;
 pub mod watch;
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]
+pub mod monitor;
+#[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod cli;

@@ -13,7 +13,16 @@ use oppen::spec::{lower::Lower, tree};
 use tempfile::TempDir;
 
 /// Files that cannot be planned alone because inputs must be given; examples use them, which runs them too.
-const TEMPLATES: [&str; 2] = ["workflows/seeds.yaml", "workflows/sweep.yaml"];
+const TEMPLATES: [&str; 8] = [
+    "workflows/ablation.yaml",
+    "workflows/asha.yaml",
+    "workflows/capped.yaml",
+    "workflows/confirm.yaml",
+    "workflows/kfold.yaml",
+    "workflows/lr-range.yaml",
+    "workflows/seeds.yaml",
+    "workflows/sweep.yaml",
+];
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -146,6 +155,9 @@ fn each_plans_and_a_template_says_which_input_it_lacks() {
         assert_eq!(output.status.code(), Some(4), "{said}");
         assert!(said.contains("must be set"), "{said}");
     }
+    let table = std::fs::read_to_string(checkout().join("workflows/README.md")).expect("the table of templates");
+    let missing: Vec<_> = TEMPLATES.iter().filter(|t| !table.contains(&format!("| [{}](", t.trim_start_matches("workflows/")))).collect();
+    assert!(missing.is_empty(), "not in workflows/README.md: {missing:?}");
     // All at once: no two of them collide.
     expect(project.path(), &["plan", "examples", "workflows", "--detailed-exitcode"], 2);
     // Nothing named: the project file and workflows/, templates left out.
@@ -161,7 +173,60 @@ fn each_runs_and_then_there_is_nothing_to_do() {
         let project = project();
         expect(project.path(), &["apply", file, "--yes"], 0);
         expect(project.path(), &["plan", file, "--detailed-exitcode"], 0);
+        if let Some(name) = file.strip_prefix("examples/templates/").and_then(|f| f.strip_suffix(".yaml")) {
+            template_did_what_it_says(project.path(), name);
+        }
     });
+}
+
+/// What each template left behind, against the runs that it was made from.
+fn template_did_what_it_says(project: &Path, name: &str) {
+    let left = |file: &str| std::fs::read_to_string(project.join("out/templates").join(name).join(file)).expect("what the template left");
+    let out = expect(project, &["status", "-o", "json"], 0);
+    let status: serde_json::Value = serde_json::from_str(&out).expect("a status in JSON");
+    let runs: Vec<&serde_json::Value> = status["runs"].as_array().expect("runs").iter().collect();
+    let of = |job: &str| runs.iter().filter(|r| r["address"].as_str().is_some_and(|a| a.contains(&format!(".{job}[")))).count();
+    let with = |word: &str| runs.iter().filter(|r| r["status"] == word).count();
+    let loss = |r: &&&serde_json::Value| r["metrics"]["val_loss"]["last"].as_f64().filter(|_| r["status"] == "succeeded");
+    let best = runs.iter().filter_map(|r| loss(&r)).fold(f64::INFINITY, f64::min);
+    let number = |text: &str, key: &str| -> f64 {
+        let at = text.split(&format!("{key}=")).nth(1).unwrap_or_else(|| panic!("{name}: no {key} in {text}"));
+        at.split_whitespace().next().and_then(|w| w.parse().ok()).expect("a number")
+    };
+    match name {
+        "asha" => {
+            assert!(with("pruned") >= 1 && of("train") == 8, "{runs:#?}");
+            assert!(left("report.txt").starts_with(&format!("val_loss {best} with ")), "{best}: {}", left("report.txt"));
+        }
+        "capped" => {
+            assert!(with("unneeded") >= 1 && of("train") == 100, "{} not needed", with("unneeded"));
+            let spent: f64 = runs.iter().filter_map(|r| r["spent"].as_str()?.parse::<f64>().ok()).sum();
+            assert!(spent > 0.0 && spent <= 0.0001 + 0.000_05, "the trials, and prepare and report: {spent}");
+        }
+        "confirm" => {
+            let text = left("summary.txt");
+            assert!(of("search") == 6 && of("confirm") == 3 && number(&text, "runs") == 3.0, "{text}");
+            assert!((0.1..0.6).contains(&number(&text, "mean")), "{text}");
+        }
+        "lr-range" => {
+            let text = left("report.txt");
+            assert!((0.1..=10.0).contains(&number(&text, "best_lr")), "{text}");
+            assert!(number(&text, "largest_lr") >= number(&text, "best_lr") && number(&text, "start_lr") > 0.0, "{text}");
+        }
+        "ablation" => {
+            let text = left("report.txt");
+            let change = |part: &str| {
+                let line = text.lines().find(|l| l.starts_with(part)).unwrap_or_else(|| panic!("{text}"));
+                line.split_whitespace().nth(2).and_then(|w| w.parse::<f64>().ok()).expect("a change")
+            };
+            assert!(change("momentum") < -0.01 && change("nothing") == 0.0 && change("decay").abs() < 0.01, "{text}");
+        }
+        "kfold" => {
+            let text = left("summary.txt");
+            assert!(of("train") == 3 && number(&text, "mean") > 0.85 && number(&text, "deviation") > 0.0, "{text}");
+        }
+        other => panic!("nothing is known of the template {other}"),
+    }
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn of_plan(plan: &Plan) -> Vec<Limit> {
     // Lines of the plan are in the order of its rules; budgets of each run have none.
     let mut lines = plan.budgets.iter();
     let limit = |rule: &crate::expand::Rule| {
-        let before = if rule.scope == Scope::Run { Money::ZERO } else { lines.next().map(|l| l.spent + l.running).unwrap_or_default() };
+        let before = if rule.scope.is_each_run() { Money::ZERO } else { lines.next().map(|l| l.spent + l.running).unwrap_or_default() };
         Limit { name: Arc::clone(&rule.name), scope: rule.scope.clone(), before, limit: rule.limit, on_exceed: rule.on_exceed }
     };
     plan.rules.iter().map(limit).collect()
@@ -241,7 +241,7 @@ impl Limit {
         if mine.is_empty() {
             return None;
         }
-        let each_run = self.scope == Scope::Run;
+        let each_run = self.scope.is_each_run();
         let (expected, worst) = if each_run {
             let worst = mine.iter().map(|g| g.worst.map(|w| w.scale(1, g.runs.max(1))));
             (mine.iter().map(|g| g.dearest).max().unwrap_or_default(), worst.collect::<Option<Vec<_>>>().and_then(|w| w.into_iter().max()))
@@ -279,8 +279,8 @@ impl Group<'_> {
         }
         let covering = || limits.iter().filter(|l| l.scope.covers(&self.payer));
         // What each of its runs may cost, and how many there may be, by the limit that allows least.
-        let shared = covering().filter(|l| l.scope != Scope::Run).map(|l| (l.room(self, groups), l)).min_by_key(|(room, _)| *room);
-        let alone = covering().filter(|l| l.scope == Scope::Run).map(|l| (l.limit, l)).min_by_key(|(limit, _)| *limit);
+        let shared = covering().filter(|l| !l.scope.is_each_run()).map(|l| (l.room(self, groups), l)).min_by_key(|(room, _)| *room);
+        let alone = covering().filter(|l| l.scope.is_each_run()).map(|l| (l.limit, l)).min_by_key(|(limit, _)| *limit);
         let share = shared.map(|(room, l)| (room.scale(1, self.runs.max(1)), l));
         let (each, by) = [share, alone].into_iter().flatten().min_by_key(|(money, _)| *money)?;
         let count = |room: Money| u64::try_from(room.micros() / self.dearest.micros().max(1)).unwrap_or(0);

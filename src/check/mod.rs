@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::resources::{show_cpu, show_memory};
-use crate::base::{Money, Span, Timestamp};
-use crate::expand::{Desired, OnExceed, Scope};
+use crate::base::{Money, Span, Timestamp, suggest};
+use crate::expand::{Desired, OnExceed};
 use crate::price::Rates;
-use crate::queue::{Account, Demand, Limits, Quotas};
+use crate::queue::{Account, Demand, Limits, Quotas, WaitReason};
 use crate::record::{Estimate, JobSpec, RunSpec};
 use crate::spec::types::LimitsDecl;
 
@@ -79,6 +79,58 @@ pub struct Sums {
 #[must_use]
 pub fn pool(desired: &Desired, runs: &[&RunSpec], limits: &Limits, hint: &str) -> Vec<Verdict> {
     per_job(desired, runs, "pool", |job| limits.never(&Demand::of(job)).map(|why| (why, hint.to_owned())))
+}
+
+/// Runs that their team can never hold, with the place of its quota.
+#[must_use]
+pub fn teams(desired: &Desired, runs: &[&RunSpec], limits: &Limits) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    if limits.teams.is_empty() {
+        return verdicts;
+    }
+    for run in runs {
+        let demand = Demand::of(&run.job);
+        if let Some(team) = demand.team.as_ref().filter(|t| !limits.teams.contains_key(*t))
+            && let Some(near) = suggest::nearest(team, limits.teams.keys().map(|k| &**k))
+        {
+            let before = verdicts.len();
+            push_once(
+                &mut verdicts,
+                desired,
+                run,
+                "quota",
+                format!("belongs to team {team}, which `teams` does not name"),
+                &format!("did you mean `{near}`?"),
+            );
+            verdicts.iter_mut().skip(before).for_each(|v| v.blocks = false);
+        }
+        let Some((message, place)) = limits.never_in_team(&demand) else { continue };
+        let before = verdicts.len();
+        push_once(&mut verdicts, desired, run, "quota", message, "ask for less, or raise the team's quota under `teams` in oppen.yaml");
+        if let Some(new) = verdicts.get_mut(before) {
+            new.source = place;
+        }
+    }
+    verdicts
+}
+
+/// Teams whose runs wait for the team's own quota when the plan begins.
+#[must_use]
+pub fn waits(limits: &Limits, waits: &[(WaitReason, usize)]) -> Vec<Verdict> {
+    let of = |(reason, runs): &(WaitReason, usize)| {
+        let WaitReason::Team { team, what, holds, limit } = reason else { return None };
+        let many = if *runs == 1 { "1 run waits".to_owned() } else { format!("{runs} runs wait") };
+        Some(Verdict {
+            rule: "quota".into(),
+            blocks: false,
+            subject: format!("team {team}").into(),
+            message: format!("holds {holds} of {limit} {what} at the start: {many} for it"),
+            hint: "they start when runs of the team end; raise the quota under `teams` in oppen.yaml to start them sooner".to_owned(),
+            span: None,
+            source: limits.teams.get(team).and_then(|t| t.span),
+        })
+    };
+    waits.iter().filter_map(of).collect()
 }
 
 /// Runs that ask for more than the project lets a single run have.
@@ -181,7 +233,7 @@ fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule
 /// What counts against each budget. A budget of each run has no line: every run is looked at for itself.
 #[must_use]
 pub fn budget_lines(accounts: &[Account], sums: &[Sums]) -> Vec<BudgetLine> {
-    let shared = accounts.iter().zip(sums).filter(|(a, _)| a.rule.scope != Scope::Run);
+    let shared = accounts.iter().zip(sums).filter(|(a, _)| !a.rule.scope.is_each_run());
     shared
         .map(|(account, sums)| {
             let total = account.spent + sums.running + sums.plan;
@@ -205,7 +257,7 @@ pub fn budget_lines(accounts: &[Account], sums: &[Sums]) -> Vec<BudgetLine> {
 /// What budgets say: above the limit, or not known because a run has no estimate.
 #[must_use]
 pub fn budgets(accounts: &[Account], lines: &[BudgetLine]) -> Vec<Verdict> {
-    let shared: Vec<&Account> = accounts.iter().filter(|a| a.rule.scope != Scope::Run).collect();
+    let shared: Vec<&Account> = accounts.iter().filter(|a| !a.rule.scope.is_each_run()).collect();
     let verdict = |rule: &str, line: &BudgetLine, span, blocks, message: String, hint: &str| Verdict {
         rule: rule.into(),
         blocks,
@@ -253,14 +305,18 @@ pub fn budgets(accounts: &[Account], lines: &[BudgetLine]) -> Vec<Verdict> {
 #[must_use]
 pub fn each_run(desired: &Desired, priced: &[(&RunSpec, &Estimate)], accounts: &[Account]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for account in accounts.iter().filter(|a| a.rule.scope == Scope::Run) {
+    for account in accounts.iter().filter(|a| a.rule.scope.is_each_run()) {
         for (run, estimate) in priced {
+            if !account.rule.scope.may_cover(&run.job) {
+                continue;
+            }
             let Some(cost) = estimate.cost.filter(|c| c.expected > account.rule.limit) else { continue };
             let message = format!("is expected to cost {}, its budget is {}", cost.expected, account.rule.limit);
             let before = verdicts.len();
             push_once(&mut verdicts, desired, run, "budget", message, "make the run cheaper, or raise the limit");
             if let Some(new) = verdicts.get_mut(before) {
                 new.blocks = account.rule.on_exceed != OnExceed::Warn;
+                new.source = account.rule.span;
             }
         }
     }
@@ -271,7 +327,7 @@ pub fn each_run(desired: &Desired, priced: &[(&RunSpec, &Estimate)], accounts: &
 mod tests {
     use super::*;
     use crate::base::Window;
-    use crate::expand::Rule;
+    use crate::expand::{Rule, Scope};
     use crate::queue::Treasury;
 
     fn line(plan: i64, unpriced: usize, on_exceed: OnExceed) -> (Vec<BudgetLine>, Vec<Verdict>) {

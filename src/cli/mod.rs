@@ -5,6 +5,7 @@ mod apply;
 mod backends;
 pub mod budget;
 pub mod cost;
+pub mod dashboard;
 mod desk;
 mod detach;
 mod exit;

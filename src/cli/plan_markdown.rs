@@ -53,7 +53,7 @@ pub fn text(plan: &Plan, now: Timestamp, found: &Found) -> String {
             page.may(&format!("| {} | {spent} | {running} | {planned} | {total} | {limit} |", code(&b.scope)));
         }
     }
-    let summary = anstream::adapter::strip_str(&plan_text::summary(plan)).to_string();
+    let summary = anstream::adapter::strip_str(&plan_text::summary(plan)).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     page.line(&format!("\n{}", prose(&summary)));
     if plan.saved > Money::ZERO && plan.runs.is_empty() {
         page.line(&format!("Work worth {} is kept.", money(plan.saved)));

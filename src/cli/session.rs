@@ -93,11 +93,7 @@ impl Place {
 
     /// The budgets of the project file as it is now, and those of workflows as last applied.
     pub fn rules(&self, store: &Store) -> Result<Vec<expand::Rule>, Failure> {
-        let mut rules = self.of_project();
-        let known = |rules: &[expand::Rule], r: &expand::Rule| rules.iter().any(|k| k.scope == r.scope && k.name == r.name);
-        let others: Vec<expand::Rule> = store.rules()?.into_iter().filter(|r| !known(&rules, r)).collect();
-        rules.extend(others.into_iter().filter(|r| matches!(r.scope, expand::Scope::Workflow(_) | expand::Scope::Job(_))));
-        Ok(rules)
+        Ok(store.rules_with(&self.of_project())?)
     }
 
     /// The state, when there is one.
@@ -326,10 +322,11 @@ fn backend_of(loaded: &Loaded, asked: Option<BackendKind>, diags: &mut Diagnosti
 
 fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
     let pool = loaded.project.as_ref().and_then(|p| p.pool.as_ref());
-    match backend {
+    let limits = match backend {
         BackendKind::Local => Limits::read(pool, &machine()),
         BackendKind::Kubernetes => Limits { soft: false, ..Limits::read(pool, &Quotas::default()) },
-    }
+    };
+    loaded.project.as_ref().map_or(limits.clone(), |p| limits.with_teams(&p.teams))
 }
 
 /// What this machine has. GPUs as the driver lists them.

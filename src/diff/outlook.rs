@@ -11,7 +11,7 @@ use crate::base::{Address, Millis, Money, Timestamp};
 use crate::check::{self, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
-use crate::queue::{Demand, Start, forecast};
+use crate::queue::{Demand, Start, WaitReason, forecast};
 use crate::record::{Estimate, JobSpec, Payer, RunRecord, RunSpec};
 
 /// What stays as it is.
@@ -27,7 +27,7 @@ pub struct Kept<'a> {
 /// Fills in everything about time and money.
 pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>) -> Plan {
     super::learned::apply(request, &mut actions);
-    let end = schedule(request, &mut actions);
+    let (end, waits) = schedule(request, &mut actions);
     let (mut cost, mut worst, mut unpriced) = (Money::ZERO, Some(Money::ZERO), 0);
     for action in actions.iter_mut().filter(|a| a.action.runs()) {
         let Some(spec) = &action.spec else { continue };
@@ -48,6 +48,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
     let lines = check::budget_lines(request.treasury.accounts(), &sums);
     let mut checks = request.verdicts.clone();
     checks.extend(verdicts(request, &actions));
+    checks.extend(check::waits(request.limits, &waits));
     checks.extend(check::budgets(request.treasury.accounts(), &lines));
     let starts = actions.iter().any(|a| a.action.runs());
     Plan {
@@ -77,8 +78,8 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
     }
 }
 
-/// Plays the queue forward over what runs and what the plan starts. Returns the end of it all.
-fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> Option<Timestamp> {
+/// Plays the queue forward over what runs and what the plan starts. Returns the end of it all, and which teams wait for themselves.
+fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp>, Vec<(WaitReason, usize)>) {
     let jobs: FxHashMap<&str, u32> =
         request.desired.jobs.iter().enumerate().map(|(i, j)| (&*j.address, u32::try_from(i).unwrap_or(u32::MAX))).collect();
     let mut needs: Vec<Vec<u32>> =
@@ -115,7 +116,7 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> Option<Timestamp>
             action.start = Some(*time);
         }
     }
-    forecast.end.filter(|_| forecast.certain)
+    (forecast.end.filter(|_| forecast.certain), forecast.teams)
 }
 
 /// One demand for all runs of a job with the same settings.
@@ -144,6 +145,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     let priced: Vec<(&RunSpec, &Estimate)> = starting.iter().filter_map(|(s, a)| a.estimate.as_deref().map(|e| (*s, e))).collect();
     let limits = request.project.and_then(|p| p.limits.as_ref());
     let mut all = check::pool(request.desired, &specs, request.limits, request.pool_hint);
+    all.extend(check::teams(request.desired, &specs, request.limits));
     all.extend(check::namespace(request.desired, &specs, request.ceiling));
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));

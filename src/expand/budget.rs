@@ -44,6 +44,8 @@ pub enum Scope {
     User(Arc<str>),
     /// Each run for itself.
     Run,
+    /// Each run of a team for itself (`teams.NAME.max_run_cost`).
+    RunOf(Arc<str>),
 }
 
 impl Scope {
@@ -52,12 +54,18 @@ impl Scope {
     pub fn covers(&self, payer: &Payer) -> bool {
         match self {
             Self::Project | Self::Run => true,
-            Self::Team(team) => payer.team.as_deref() == Some(&**team),
+            Self::Team(team) | Self::RunOf(team) => payer.team.as_deref() == Some(&**team),
             Self::Workflow(workflow) => payer.workflow() == &**workflow,
             Self::Job(job) => *job == payer.job,
             Self::Label(key, value) => payer.labels.get(&**key).is_some_and(|v| **v == **value),
             Self::User(user) => payer.user == *user || person(&payer.user) == &**user,
         }
+    }
+
+    /// True when every run counts for itself.
+    #[must_use]
+    pub const fn is_each_run(&self) -> bool {
+        matches!(self, Self::Run | Self::RunOf(_))
     }
 
     /// Whether runs of a job count, whoever applies.
@@ -121,6 +129,11 @@ pub fn of_project(project: &Project, diags: &mut Diagnostics) -> Vec<Rule> {
         };
         all.extend(scope.and_then(|s| read(decl, &shown(&s, &project.name.0.0), s, diags)));
     }
+    for (team, _, decl) in project.teams.iter() {
+        let Some(cost) = &decl.max_run_cost else { continue };
+        let scope = Scope::RunOf(Arc::clone(team));
+        all.push(Rule { span: Some(cost.1), ..plain(shown(&scope, ""), scope, cost.0) });
+    }
     all
 }
 
@@ -146,6 +159,7 @@ fn shown(scope: &Scope, project: &str) -> String {
         Scope::Label(key, value) => format!("label {key}={value}"),
         Scope::User(name) => format!("user {name}"),
         Scope::Run => "each run".to_owned(),
+        Scope::RunOf(team) => format!("each run of team {team}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Workflows to job instances: inputs bound, used templates put in, needs resolved by name.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -23,8 +24,8 @@ pub type Library = FxHashMap<String, Arc<Workflow>>;
 pub struct Instance<'a> {
     /// `workflow/outer.inner`.
     pub address: Arc<str>,
-    /// As declared.
-    pub decl: &'a Job,
+    /// As declared, with the settings of its sweep and its metric known.
+    pub decl: Cow<'a, Job>,
     /// Where its name stands.
     pub span: Span,
     /// Of its workflow document.
@@ -147,9 +148,11 @@ impl<'a> Builder<'a, '_> {
                     .hint("add `uses: ./workflow.yaml`, or remove `with`"),
             );
         }
+        let names = Names { inputs: frame.input_names.to_vec(), ..Names::default() };
+        let decl = super::settle::job(job, Compile { names: &names, sources: self.sources }, &frame.inputs, self.diags);
         self.out.push(Instance {
             address,
-            decl: job,
+            decl,
             span,
             defaults: frame.workflow.defaults.as_ref(),
             workflow: frame.workflow,

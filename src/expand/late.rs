@@ -165,6 +165,9 @@ pub fn own_env(spec: &RunSpec, attempt: u32) -> Vec<(String, Arc<str>)> {
         ("OPPEN_ATTEMPT".to_owned(), attempt.to_string().into()),
         ("OPPEN_PARAMS".to_owned(), Value::Object(params).to_string().into()),
     ];
+    if let Some(number) = spec.address.key().filter(|_| spec.job.sweep.is_some()) {
+        env.push(("OPPEN_TRIAL".to_owned(), number.into()));
+    }
     for (name, value) in &spec.params {
         let mut word = String::new();
         super::template::push_word(&mut word, value);

@@ -17,6 +17,7 @@ mod names;
 pub mod paths;
 pub mod search;
 mod settings;
+mod settle;
 pub mod shell;
 mod slot;
 pub mod space;

@@ -14,6 +14,7 @@ use super::space::{Context, render};
 use crate::base::{Diagnostic, Diagnostics, Span, suggest, text};
 use crate::record::{Distribution, Goal, Method, Options, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
 use crate::spec::lower::Named;
+use crate::spec::scalar::Templ;
 use crate::spec::types::{Parameter, PruneDecl, Sweep, Text, Word, WrittenPoint};
 
 /// Reads a sweep. What is wrong goes to `diags`, and nothing comes back.
@@ -56,17 +57,22 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         space: reader.space,
         method: method?,
         options,
-        seed: u64::from(sweep.seed.as_ref().map_or(0, |s| s.0)),
+        seed: u64::from(known(&sweep.seed).unwrap_or(0)),
         goal: match &sweep.metric {
-            Some(metric) if &*metric.goal.0.0 == "maximize" => Goal::Maximize,
+            Some(metric) if metric.goal.0.known().is_some_and(|g| &**g == "maximize") => Goal::Maximize,
             _ => Goal::Minimize,
         },
         trials,
-        parallel: sweep.parallel.as_ref().map(|p| p.0.max(1)),
+        parallel: known(&sweep.parallel).map(|p| p.max(1)),
         points,
         prune,
     };
     (diags.as_slice().len() == before).then_some((spec, domain))
+}
+
+/// The value of a setting; templates were settled before.
+fn known<T: Clone>(setting: &Option<Templ<T>>) -> Option<T> {
+    setting.as_ref().and_then(|s| s.known().cloned())
 }
 
 fn is_tied(p: &crate::record::Parameter) -> bool {
@@ -208,7 +214,7 @@ fn flat(point: &WrittenPoint, space: &Space) -> Params {
 
 fn trials(text: &Text, cx: &Context<'_>, diags: &mut Diagnostics) -> Option<u64> {
     let (raw, span) = match text {
-        crate::spec::scalar::Templ::Known(t, s) | crate::spec::scalar::Templ::Template(t, s) => (t, *s),
+        Templ::Known(t, s) | Templ::Template(t, s) => (t, *s),
     };
     let value = render(&Value::String(raw.to_string()), span, cx, diags)?;
     let mut word = String::new();
@@ -272,29 +278,29 @@ fn options(sweep: &Sweep, diags: &mut Diagnostics) -> Options {
 
 fn prune(p: &PruneDecl, diags: &mut Diagnostics) -> Option<PruneSpec> {
     let method = named(&p.method.0, &PruneMethod::ALL, "bad-value", "rule of pruning", diags)?;
-    let number = |n: &Option<crate::spec::scalar::Plain<u32>>, default: u64| n.as_ref().map_or(default, |n| u64::from(n.0));
+    let number = |n: &Option<Templ<u32>>, default: u64| known(n).map_or(default, u64::from);
     let mut wrong = |span: Span, words: &str, hint: &str| diags.push(Diagnostic::error("bad-value", span, words).hint(hint));
     let spec = PruneSpec {
         method,
         min: number(&p.min, 1).max(1),
-        max: p.max.as_ref().map(|m| u64::from(m.0)),
+        max: known(&p.max).map(u64::from),
         eta: number(&p.eta, 3),
         every: number(&p.every, 1).max(1),
-        startup: p.startup.as_ref().map(|s| u64::from(s.0)),
-        percentile: p.percentile.as_ref().map(|s| s.0),
-        lower: p.lower.as_ref().map(|s| s.0),
-        upper: p.upper.as_ref().map(|s| s.0),
-        patience: p.patience.as_ref().map(|s| u64::from(s.0).max(1)),
-        tolerance: p.tolerance.as_ref().map(|s| s.0),
+        startup: known(&p.startup).map(u64::from),
+        percentile: known(&p.percentile),
+        lower: known(&p.lower),
+        upper: known(&p.upper),
+        patience: known(&p.patience).map(|s| u64::from(s).max(1)),
+        tolerance: known(&p.tolerance),
     };
     if spec.eta < 2 {
-        wrong(p.eta.as_ref().map_or(p.span, |e| e.1), "`eta` must be 2 or more", "write `eta: 3`");
+        wrong(p.eta.as_ref().map_or(p.span, Templ::span), "`eta` must be 2 or more", "write `eta: 3`");
     }
-    if let Some(max) = p.max.as_ref().filter(|m| u64::from(m.0) < spec.min) {
-        wrong(max.1, "`max` is below `min`", "`max` is the number of steps of a full trial");
+    if let Some(max) = p.max.as_ref().filter(|_| spec.max.is_some_and(|m| m < spec.min)) {
+        wrong(max.span(), "`max` is below `min`", "`max` is the number of steps of a full trial");
     }
-    if let Some(share) = p.percentile.as_ref().filter(|s| !(0.0..=100.0).contains(&s.0)) {
-        wrong(share.1, "`percentile` must lie between 0 and 100", "write `percentile: 25`");
+    if let Some(share) = p.percentile.as_ref().filter(|_| spec.percentile.is_some_and(|s| !(0.0..=100.0).contains(&s))) {
+        wrong(share.span(), "`percentile` must lie between 0 and 100", "write `percentile: 25`");
     }
     match method {
         PruneMethod::Hyperband if spec.max.is_none() => {

@@ -417,7 +417,7 @@ fn labels(from: &From<'_>, cx: Compile<'_>, diags: &mut Diagnostics) -> Vec<(Arc
 
 fn metric(decl: Option<&MetricDecl>, diags: &mut Diagnostics) -> Option<MetricGoal> {
     let decl = decl?;
-    let (goal, span): (&str, Span) = (&decl.goal.0.0, decl.goal.0.1);
+    let (goal, span): (&str, Span) = (decl.goal.0.known()?, decl.goal.0.span());
     let goal = match goal {
         "minimize" => Goal::Minimize,
         "maximize" => Goal::Maximize,
@@ -429,5 +429,5 @@ fn metric(decl: Option<&MetricDecl>, diags: &mut Diagnostics) -> Option<MetricGo
             return None;
         }
     };
-    Some(MetricGoal { name: decl.name.0.0.to_string(), goal })
+    Some(MetricGoal { name: decl.name.0.known()?.to_string(), goal })
 }

@@ -218,9 +218,21 @@ fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
                 .hint("add `metric: {name: val_loss, goal: minimize}`"),
         );
     }
-    if let Some(p) = sweep.max_time.as_ref().filter(|p| p.0 == crate::base::Millis(0)) {
+    if let Some(first) = sweep.warm_start.first().filter(|_| !method.learns()) {
+        let message = format!("the method `{}` learns nothing from other sweeps", method.name());
+        diags
+            .push(Diagnostic::error("bad-value", first.1, message).hint("remove `warm_start`, or use a method that learns, such as `tpe`"));
+    }
+    for other in &sweep.warm_start {
+        let whole = other.0.split_once('/').is_some_and(|(w, j)| !w.is_empty() && !j.is_empty() && !j.contains(['/', '[', '*']));
+        if !whole {
+            let message = format!("`{}` is not the name of a sweep", crate::base::text::escape(&other.0));
+            diags.push(Diagnostic::error("bad-value", other.1, message).hint("write WORKFLOW/JOB, such as `search/train`"));
+        }
+    }
+    if let Some(p) = sweep.max_time.as_ref().filter(|p| p.known() == Some(&crate::base::Millis(0))) {
         diags.push(
-            Diagnostic::error("bad-value", p.1, "a sweep of no time runs no trial")
+            Diagnostic::error("bad-value", p.span(), "a sweep of no time runs no trial")
                 .hint("leave `max_time` out for no limit, or write `2h`"),
         );
     }

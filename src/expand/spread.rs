@@ -59,7 +59,7 @@ pub struct Refused {
 impl Spreader<'_, '_> {
     /// Makes the runs of a job.
     pub fn spread(&mut self, instance: &Instance<'_>) -> Option<Spread> {
-        let decl = instance.decl;
+        let decl = &*instance.decl;
         let mut names = Names { inputs: instance.input_names.to_vec(), ..Names::default() };
         let before = self.diags.as_slice().len();
         let Some(Trials { points, search, sample }) = self.points(instance, &names) else {
@@ -162,7 +162,7 @@ impl Spreader<'_, '_> {
     fn refuse(&mut self, instance: &Instance<'_>, names: &Names, before: usize) {
         let found = self.diags.as_slice().get(before..).unwrap_or_default().iter().filter_map(|d| d.span.map(|s| (d.runs, s)));
         let Some((runs, span)) = found.filter(|(runs, _)| *runs > 0).max_by_key(|(runs, _)| *runs) else { return };
-        let decl = instance.decl;
+        let decl = &*instance.decl;
         let axes = decl.matrix.iter().flat_map(|m| m.axes.iter().map(|(name, ..)| Arc::clone(name)));
         let parameters = decl.sweep.iter().flat_map(|s| s.parameters.0.iter().map(|(name, ..)| Arc::clone(name)));
         let names = Names { params: axes.chain(parameters).collect(), ..names.clone() };
@@ -240,17 +240,18 @@ fn described(instance: &Instance<'_>) -> DesiredJob {
         needs: Vec::new(),
         runs: 0..0,
         method: sweep.map(|s| Arc::clone(&s.method.0.0)).or_else(|| instance.decl.matrix.as_ref().map(|_| "matrix".into())),
-        max_cost: sweep.and_then(|s| s.max_cost.as_ref()).map(|m| (m.0, m.1)),
-        parallel: sweep.and_then(|s| s.parallel.as_ref()).map(|p| p.0.max(1)),
+        max_cost: sweep.and_then(|s| s.max_cost.as_ref()).and_then(|m| Some((*m.known()?, m.span()))),
+        parallel: sweep.and_then(|s| s.parallel.as_ref()?.known()).map(|p| (*p).max(1)),
     }
 }
 
 /// What ends a sweep.
 fn limits(sweep: &crate::spec::types::Sweep) -> SweepSpec {
     SweepSpec {
-        max_failed: sweep.max_failed.as_ref().map(|p| p.0),
-        max_time: sweep.max_time.as_ref().map(|p| p.0),
-        max_cost: sweep.max_cost.as_ref().map(|p| p.0),
+        max_failed: sweep.max_failed.as_ref().and_then(|p| p.known().copied()),
+        max_time: sweep.max_time.as_ref().and_then(|p| p.known().copied()),
+        max_cost: sweep.max_cost.as_ref().and_then(|p| p.known().copied()),
+        warm_start: sweep.warm_start.iter().map(|w| Arc::clone(&w.0)).collect(),
         ..SweepSpec::default()
     }
 }

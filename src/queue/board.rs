@@ -104,7 +104,7 @@ pub fn board(state: &State, limits: &Limits, rates: &Rates, now: Timestamp) -> B
     open.sort_by_key(|r| (r.status == RunStatus::Pending, Reverse(r.spec.job.priority.weight), r.seq));
     let mut numbers = Numbers::default();
     let mut items: Vec<Item> = open.iter().map(|r| numbers.item(r)).collect();
-    let probe = Demand { weight: 100, class: "normal".into(), gpu: 0, cpu_millis: 0, memory_bytes: 0, parallel: None };
+    let probe = Demand { weight: 100, class: "normal".into(), gpu: 0, cpu_millis: 0, memory_bytes: 0, parallel: None, team: None };
     let job = u32::try_from(numbers.needs.len()).unwrap_or(u32::MAX);
     items.push(Item { seq: u64::MAX, demand: Arc::new(probe), length: None, job, running_since: None });
     let mut needs: Vec<Vec<u32>> =

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::limits::{Demand, Limits};
-use super::pool::Pool;
+use super::pool::{Pool, WaitReason};
 use crate::base::{Millis, Timestamp};
 
 /// One run of the forecast.
@@ -43,6 +43,8 @@ pub struct Forecast {
     pub end: Option<Timestamp>,
     /// Whether every length was known.
     pub certain: bool,
+    /// Why runs that are ready wait at the beginning for their team, and how many; by team and what it lacks.
+    pub teams: Vec<(WaitReason, usize)>,
 }
 
 /// Plays the queue forward. `needs` names, for each job, the jobs whose runs must all have ended first; jobs without items are
@@ -51,7 +53,7 @@ pub struct Forecast {
 pub fn forecast(limits: &Limits, items: &[Item], needs: &[Vec<u32>], now: Timestamp) -> Forecast {
     let mut play = Play::new(limits, items, needs, now);
     play.run();
-    Forecast { starts: play.starts, end: play.last, certain: play.certain }
+    Forecast { starts: play.starts, end: play.last, certain: play.certain, teams: play.teams }
 }
 
 struct Play<'a> {
@@ -68,6 +70,7 @@ struct Play<'a> {
     now: Timestamp,
     last: Option<Timestamp>,
     certain: bool,
+    teams: Vec<(WaitReason, usize)>,
 }
 
 impl<'a> Play<'a> {
@@ -85,6 +88,7 @@ impl<'a> Play<'a> {
             now,
             last: None,
             certain: true,
+            teams: Vec::new(),
         };
         for (i, item) in items.iter().enumerate() {
             let job = item.job as usize;
@@ -119,6 +123,7 @@ impl<'a> Play<'a> {
             }
         }
         self.admit();
+        self.teams = self.pool.teams_that_wait();
         while let Some(Reverse((time, first))) = self.ends.pop() {
             self.now = self.now.max(time);
             self.end(first);
@@ -184,7 +189,7 @@ mod tests {
     use crate::queue::{Quotas, WaitReason};
 
     fn demand(weight: i32, gpu: u32, cpu_millis: u64) -> Demand {
-        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None }
+        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None }
     }
 
     fn limits(slots: u32, gpu: u32, cpu_millis: u64) -> Limits {
@@ -229,6 +234,37 @@ mod tests {
         trial.parallel = Some(("w/train".into(), 1));
         let other = demand(100, 0, 0);
         assert_eq!(starts(&limits(9, 0, 0), &[(trial.clone(), 10), (trial, 10), (other, 5)]), [0, 10, 0]);
+    }
+
+    #[test]
+    fn a_team_at_its_quota_waits_for_itself_and_holds_no_other_team_back() {
+        let of = |team: &str, weight, gpu| Demand { team: Some(team.into()), ..demand(weight, gpu, 1000) };
+        let mut limits = limits(9, 8, 90_000);
+        let quotas = Quotas { gpu: Some(2), ..Quotas::default() };
+        limits.teams.insert("vision".into(), crate::queue::TeamLimits { quotas, ..Default::default() });
+        // Vision holds one GPU of two: its next asks for two and waits; what is behind it in the team takes no GPU before it, but may
+        // take cores; speech starts at once, also behind it in the line.
+        let line = [
+            (of("vision", 100, 1), 10),
+            (of("vision", 100, 2), 10),
+            (of("vision", 10, 1), 5),
+            (of("vision", 10, 0), 5),
+            (of("speech", 10, 4), 5),
+        ];
+        assert_eq!(starts(&limits, &line), [0, 10, 20, 0, 0]);
+        let item = |(i, (d, s)): (usize, &(Demand, u64))| Item {
+            seq: i as u64,
+            demand: Arc::new(d.clone()),
+            length: Some(Millis::from_secs(*s)),
+            job: 0,
+            running_since: None,
+        };
+        let items: Vec<Item> = line.iter().enumerate().map(item).collect();
+        let waits = forecast(&limits, &items, &[vec![]], Timestamp(0)).teams;
+        assert_eq!(waits.iter().map(|(w, n)| (w.to_string(), *n)).collect::<Vec<_>>(), [("team vision holds 1 of 2 GPUs".to_owned(), 1)]);
+        let four = of("vision", 1, 4);
+        assert_eq!(limits.never_in_team(&four).map(|(words, _)| words).as_deref(), Some("asks for 4 GPUs, team vision has 2"));
+        assert_eq!(limits.never_in_team(&of("speech", 1, 4)), None);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Span;
 use crate::base::resources::{show_cpu, show_memory};
 use crate::record::JobSpec;
-use crate::spec::types::{PoolDecl, QuotasDecl};
+use crate::spec::lower::Named;
+use crate::spec::types::{PoolDecl, QuotasDecl, TeamDecl};
 
 /// Most of each resource; none is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,18 @@ pub struct Quotas {
     pub cpu_millis: Option<u64>,
     /// Bytes.
     pub memory_bytes: Option<u64>,
+}
+
+/// What a team may hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamLimits {
+    /// Most runs at a time.
+    pub max_concurrent: Option<u32>,
+    /// Most of each resource at a time.
+    pub quotas: Quotas,
+    /// Where it is written; not part of saved plans.
+    #[serde(skip)]
+    pub span: Option<Span>,
 }
 
 /// The limits of a pool.
@@ -32,6 +46,9 @@ pub struct Limits {
     /// Cores and memory are those of this machine, not declared: a run that asks for more has it to itself.
     #[serde(default)]
     pub soft: bool,
+    /// What each team may hold of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teams: BTreeMap<Arc<str>, TeamLimits>,
 }
 
 /// Runs at a time where the project names no other number.
@@ -39,7 +56,7 @@ pub const MAX_CONCURRENT: u32 = 3;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new(), soft: false }
+        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new(), soft: false, teams: BTreeMap::new() }
     }
 }
 
@@ -72,11 +89,45 @@ impl Limits {
             max_concurrent: decl.and_then(|d| d.max_concurrent.as_ref()).map_or(MAX_CONCURRENT, |p| p.0),
             quotas: declared.or(machine),
             soft: decl.is_none_or(|d| d.quotas.as_ref().is_none_or(|q| q.cpu.is_none() && q.memory.is_none())),
+            teams: BTreeMap::new(),
             classes: decl.map(|d| d.classes.iter().map(|(n, _, q)| (Arc::clone(n), Quotas::read(q))).collect()).unwrap_or_default(),
         }
     }
 
-    /// Why a run can never be admitted, if it cannot.
+    /// With what teams may hold of it.
+    #[must_use]
+    pub fn with_teams(mut self, teams: &Named<TeamDecl>) -> Self {
+        let limits = |span: Span, t: &TeamDecl| TeamLimits {
+            max_concurrent: t.max_concurrent.as_ref().map(|p| p.0),
+            quotas: Quotas {
+                gpu: t.gpu.as_ref().map(|p| p.0),
+                cpu_millis: t.cpu.as_ref().map(|p| p.0.0),
+                memory_bytes: t.memory.as_ref().map(|p| p.0.0),
+            },
+            span: Some(span),
+        };
+        self.teams = teams.iter().map(|(name, span, t)| (Arc::clone(name), limits(*span, t))).collect();
+        self
+    }
+
+    /// The limits of the team of a demand.
+    #[must_use]
+    pub fn team(&self, demand: &Demand) -> Option<(&Arc<str>, &TeamLimits)> {
+        demand.team.as_ref().filter(|_| !self.teams.is_empty()).and_then(|name| self.teams.get_key_value(name))
+    }
+
+    /// Why its team can never run it, if it cannot, and where that is written.
+    #[must_use]
+    pub fn never_in_team(&self, demand: &Demand) -> Option<(String, Option<Span>)> {
+        let (name, team) = self.team(demand)?;
+        let alone = Self { max_concurrent: team.max_concurrent.unwrap_or(u32::MAX), quotas: team.quotas.clone(), ..Self::default() };
+        if alone.max_concurrent == 0 {
+            return Some((format!("belongs to team {name}, which may not run anything (`max_concurrent: 0`)"), team.span));
+        }
+        alone.never(demand).map(|why| (why.replace("the pool has", &format!("team {name} has")), team.span))
+    }
+
+    /// Why the pool can never admit a run, if it cannot.
     #[must_use]
     pub fn never(&self, demand: &Demand) -> Option<String> {
         if self.max_concurrent == 0 {
@@ -118,6 +169,8 @@ pub struct Demand {
     pub memory_bytes: u64,
     /// Job and most of its runs at a time, where it has such a limit.
     pub parallel: Option<(Arc<str>, u32)>,
+    /// Whose quota it counts towards.
+    pub team: Option<Arc<str>>,
 }
 
 impl Demand {
@@ -131,6 +184,7 @@ impl Demand {
             cpu_millis: job.resources.cpu_millis,
             memory_bytes: job.resources.memory_bytes,
             parallel: job.parallel.map(|n| (Arc::clone(&job.job), n)),
+            team: job.team.as_deref().map(Into::into),
         }
     }
 }

@@ -13,6 +13,6 @@ pub mod treasury;
 pub use board::{Board, board};
 pub use forecast::{Forecast, Start, forecast};
 pub use gate::{Ask, Decision, Gate};
-pub use limits::{Demand, Limits, Quotas};
+pub use limits::{Demand, Limits, Quotas, TeamLimits};
 pub use pool::{Pool, WaitReason};
 pub use treasury::{Account, Refusal, Treasury};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::limits::{Demand, Limits};
+use super::limits::{Demand, Limits, TeamLimits};
 use crate::base::resources::{show_cpu, show_memory};
 
 /// Why a ready run is not admitted.
@@ -36,6 +36,17 @@ pub enum WaitReason {
         /// The limit.
         limit: u32,
     },
+    /// Its team holds as much as it may.
+    Team {
+        /// The team.
+        team: Arc<str>,
+        /// `GPUs`, `cores`, `of memory`, `runs`.
+        what: &'static str,
+        /// What it holds.
+        holds: String,
+        /// What it may hold.
+        limit: String,
+    },
     /// A run before it in the queue waits, and this one could delay it.
     Behind,
 }
@@ -47,6 +58,7 @@ impl fmt::Display for WaitReason {
             Self::Quota { what, class: None, asks, free } => write!(f, "asks for {asks} {what}, {free} free"),
             Self::Quota { what, class: Some(class), asks, free } => write!(f, "asks for {asks} {what}, {free} free in class {class}"),
             Self::Parallel { limit } => write!(f, "{limit} of {limit} trials of its sweep at a time"),
+            Self::Team { team, what, holds, limit } => write!(f, "team {team} holds {holds} of {limit} {what}"),
             Self::Behind => write!(f, "a run before it in the queue waits for the same"),
         }
     }
@@ -83,6 +95,7 @@ struct Usage {
     all: Held,
     classes: FxHashMap<Arc<str>, Held>,
     jobs: FxHashMap<Arc<str>, u32>,
+    teams: FxHashMap<Arc<str>, Held>,
 }
 
 impl Usage {
@@ -91,6 +104,9 @@ impl Usage {
         self.classes.entry(Arc::clone(&d.class)).or_default().add(d);
         if let Some((job, _)) = &d.parallel {
             *self.jobs.entry(Arc::clone(job)).or_default() += 1;
+        }
+        if let Some(team) = &d.team {
+            self.teams.entry(Arc::clone(team)).or_default().add(d);
         }
     }
 
@@ -101,6 +117,9 @@ impl Usage {
         }
         if let Some(n) = d.parallel.as_ref().and_then(|(job, _)| self.jobs.get_mut(job)) {
             *n = n.saturating_sub(1);
+        }
+        if let Some(held) = d.team.as_ref().and_then(|team| self.teams.get_mut(team)) {
+            held.sub(d);
         }
     }
 }
@@ -189,6 +208,27 @@ impl Pool {
         reasons
     }
 
+    /// Why runs wait for their own team, and how many, after everything that may start was admitted.
+    #[must_use]
+    pub fn teams_that_wait(&self) -> Vec<(WaitReason, usize)> {
+        let mut found: Vec<(WaitReason, usize)> = Vec::new();
+        if self.limits.teams.is_empty() {
+            return found;
+        }
+        for (demand, reason) in self.reasons().into_iter().filter(|(_, r)| matches!(r, WaitReason::Team { .. })) {
+            if self.limits.never_in_team(&demand).is_some() {
+                continue;
+            }
+            let runs = self.by_demand.get(&demand).and_then(|i| self.groups.get(*i)).map_or(0, |g| g.waiting.len());
+            match found.iter_mut().find(|(r, _)| *r == reason) {
+                Some((_, n)) => *n += runs,
+                None => found.push((reason, runs)),
+            }
+        }
+        found.sort_by_cached_key(|(reason, _)| reason.to_string());
+        found
+    }
+
     /// Runs that wait, in the order in which they would be looked at.
     #[must_use]
     pub fn waiting(&self) -> Vec<u32> {
@@ -213,14 +253,14 @@ impl Pool {
             let demand = group.demand.clone();
             match fits(&self.limits, &self.usage, &demand) {
                 Err((reason, dimension)) => {
-                    lacking.note(dimension, &demand);
-                    promised.push(demand.clone());
+                    // A team at its own quota holds no other team back; behind it in the same team nobody takes of what it lacks.
+                    if !matches!(dimension, Dimension::Team(..)) {
+                        promised.push(demand.clone());
+                    }
+                    lacking.note(dimension);
                     blocked(&demand, reason);
                 }
-                Ok(())
-                    if !promised.is_empty()
-                        && (lacking.touches(&demand) || !fits_beside(&self.limits, &self.usage, &promised, &lacking, &demand)) =>
-                {
+                Ok(()) if lacking.touches(&demand) || !fits_beside(&self.limits, &self.usage, &promised, &lacking, &demand) => {
                     promised.push(demand.clone());
                     blocked(&demand, WaitReason::Behind);
                 }
@@ -254,6 +294,16 @@ enum Dimension {
     Cpu(Option<Arc<str>>),
     Memory(Option<Arc<str>>),
     Job(Arc<str>),
+    Team(Arc<str>, Kind),
+}
+
+/// What a team can lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Runs,
+    Gpu,
+    Cpu,
+    Memory,
 }
 
 /// What heads that wait lack: nobody behind them may take of it.
@@ -264,7 +314,7 @@ struct Lacking {
 }
 
 impl Lacking {
-    fn note(&mut self, dimension: Dimension, _: &Demand) {
+    fn note(&mut self, dimension: Dimension) {
         match dimension {
             Dimension::Slots => self.slots = true,
             other if !self.others.contains(&other) => self.others.push(other),
@@ -281,17 +331,18 @@ impl Lacking {
                 Dimension::Cpu(class) => demand.cpu_millis > 0 && in_class(class),
                 Dimension::Memory(class) => demand.memory_bytes > 0 && in_class(class),
                 Dimension::Job(job) => demand.parallel.as_ref().is_some_and(|(j, _)| j == job),
+                Dimension::Team(team, kind) => demand.team.as_ref() == Some(team) && kind.is_asked_by(demand),
             })
     }
 
-    /// Heads that wait only for their own sweep hold nobody else back.
-    fn only_jobs(&self) -> bool {
-        !self.slots && self.others.iter().all(|d| matches!(d, Dimension::Job(_)))
+    /// Heads that wait only for their own sweep or team hold nobody else back.
+    fn only_own(&self) -> bool {
+        !self.slots && self.others.iter().all(|d| matches!(d, Dimension::Job(_) | Dimension::Team(..)))
     }
 }
 
 fn fits_beside(limits: &Limits, usage: &Usage, promised: &[Demand], lacking: &Lacking, demand: &Demand) -> bool {
-    if lacking.only_jobs() {
+    if lacking.only_own() {
         return true;
     }
     let mut with = usage.clone();
@@ -317,6 +368,9 @@ fn fits(limits: &Limits, usage: &Usage, d: &Demand) -> Result<(), (WaitReason, D
     if usage.all.runs >= u64::from(limits.max_concurrent) {
         return Err((WaitReason::Slots { limit: limits.max_concurrent }, Dimension::Slots));
     }
+    if let Some(short) = team_lacks(limits, usage, d) {
+        return Err(short);
+    }
     let nothing = Held::default();
     let class = limits.classes.get(&d.class).map(|q| (q, usage.classes.get(&d.class).unwrap_or(&nothing), Some(Arc::clone(&d.class))));
     for (quota, held, class) in [(&limits.quotas, &usage.all, None)].into_iter().chain(class) {
@@ -339,4 +393,71 @@ fn fits(limits: &Limits, usage: &Usage, d: &Demand) -> Result<(), (WaitReason, D
         }
     }
     Ok(())
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Runs, Self::Gpu, Self::Cpu, Self::Memory];
+
+    /// Whether a run uses any of it.
+    fn is_asked_by(self, d: &Demand) -> bool {
+        self.asks(d) > 0
+    }
+
+    fn asks(self, d: &Demand) -> u64 {
+        match self {
+            Self::Runs => 1,
+            Self::Gpu => u64::from(d.gpu),
+            Self::Cpu => d.cpu_millis,
+            Self::Memory => d.memory_bytes,
+        }
+    }
+
+    fn held(self, held: &Held) -> u64 {
+        match self {
+            Self::Runs => held.runs,
+            Self::Gpu => held.gpu,
+            Self::Cpu => held.cpu,
+            Self::Memory => held.memory,
+        }
+    }
+
+    fn limit(self, team: &TeamLimits) -> Option<u64> {
+        match self {
+            Self::Runs => team.max_concurrent.map(u64::from),
+            Self::Gpu => team.quotas.gpu.map(u64::from),
+            Self::Cpu => team.quotas.cpu_millis,
+            Self::Memory => team.quotas.memory_bytes,
+        }
+    }
+
+    fn show(self, amount: u64) -> String {
+        match self {
+            Self::Runs | Self::Gpu => amount.to_string(),
+            Self::Cpu => show_cpu(amount),
+            Self::Memory => show_memory(amount),
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Runs => "runs at a time",
+            Self::Gpu => "GPUs",
+            Self::Cpu => "cores",
+            Self::Memory => "of memory",
+        }
+    }
+}
+
+/// What a run's team may not hold beside what it holds already.
+fn team_lacks(limits: &Limits, usage: &Usage, d: &Demand) -> Option<(WaitReason, Dimension)> {
+    let (name, team) = limits.team(d)?;
+    let nothing = Held::default();
+    let held = usage.teams.get(name).unwrap_or(&nothing);
+    Kind::ALL.into_iter().find_map(|kind| {
+        let (asks, holds, limit) = (kind.asks(d), kind.held(held), kind.limit(team)?);
+        (asks > 0 && holds.saturating_add(asks) > limit).then(|| {
+            let reason = WaitReason::Team { team: Arc::clone(name), what: kind.word(), holds: kind.show(holds), limit: kind.show(limit) };
+            (reason, Dimension::Team(Arc::clone(name), kind))
+        })
+    })
 }

@@ -104,7 +104,7 @@ impl Treasury {
     pub fn open(&mut self, rules: &[Rule], now: Timestamp) {
         for rule in rules {
             let index = self.accounts.len();
-            if rule.scope == Scope::Run {
+            if rule.scope.is_each_run() {
                 self.each_run.push(index);
             } else {
                 self.by_scope.entry(rule.scope.clone()).or_default().push(index);
@@ -198,7 +198,7 @@ impl Treasury {
         let least = most.and_then(|length| self.rates.cost(job, now, length).ok());
         let hard =
             self.of(&payer).into_iter().filter_map(|i| self.accounts.get(i).map(|a| (Some(i), a.left(), a))).filter(|h| h.2.is_hard());
-        let each = self.each_run.iter().filter_map(|i| self.accounts.get(*i)).filter(|a| a.is_hard());
+        let each = self.each_run.iter().filter_map(|i| self.accounts.get(*i)).filter(|a| a.is_hard() && a.rule.scope.covers(&payer));
         let each = each.map(|a| (None, (a.rule.limit - already).max(Money::ZERO), a));
         let hard: Vec<_> = hard.chain(each).collect();
         let Some(left) = hard.iter().map(|(_, left, _)| *left).min() else {

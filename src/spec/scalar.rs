@@ -24,6 +24,14 @@ impl<T> Templ<T> {
             Self::Known(_, span) | Self::Template(_, span) => *span,
         }
     }
+
+    /// The value, where it is written out.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value, _) => Some(value),
+            Self::Template(..) => None,
+        }
+    }
 }
 
 /// True when the text holds an expression.

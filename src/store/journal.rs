@@ -174,7 +174,7 @@ impl Store {
         Ok(())
     }
 
-    fn read_runs(&self, state: &mut State, jobs: &mut Jobs, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
+    pub(super) fn read_runs(&self, state: &mut State, jobs: &mut Jobs, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
         let mut query = self.db.prepare_cached(sql).map_err(io)?;
         let mut settings = self.db.prepare_cached("SELECT body FROM jobs WHERE id = ?1").map_err(io)?;

@@ -191,6 +191,16 @@ impl Store {
         Ok(treasury)
     }
 
+    /// The budgets of a project file as it is now, and those of workflows and sweeps as last applied.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn rules_with(&self, of_project: &[Rule]) -> Result<Vec<Rule>, StoreError> {
+        let known = |r: &Rule| of_project.iter().any(|k| k.scope == r.scope && k.name == r.name);
+        let others = self.rules()?.into_iter().filter(|r| !known(r) && matches!(r.scope, Scope::Workflow(_) | Scope::Job(_)));
+        Ok(of_project.iter().cloned().chain(others).collect())
+    }
+
     /// The budgets that the last apply kept.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod backup;
 mod journal;
 mod ledger;
 mod lock;
+mod look;
 mod replay;
 mod requests;
 mod samples;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Format of the database; a newer one is refused.
-pub const VERSION: i64 = 4;
+pub const VERSION: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS runs (
     address TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, job INTEGER NOT NULL REFERENCES jobs (id), spec TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- What is not over is found without reading what is.
 CREATE INDEX IF NOT EXISTS runs_open ON runs (address) WHERE body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping');
+-- Counted by status, and the last that ended found, without reading them all.
+CREATE INDEX IF NOT EXISTS runs_by_end ON runs (body ->> '$.status', body ->> '$.ended_at');
 -- Last generation of runs that left the state.
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- Sweeps under way or paused: part of the fold.

@@ -117,26 +117,34 @@ impl KubernetesBackend {
     }
 }
 
+/// How a cluster that a context names is reached; the current context without one.
+///
+/// # Errors
+/// When there is no such context.
+pub async fn config(context: Option<&str>) -> Result<Config, BackendError> {
+    // Two crypto providers in one program must be told which counts; a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(context) = context else {
+        return Config::infer().await.map_err(|e| misled(format!("there is no usable kubeconfig: {e}")));
+    };
+    let file = Kubeconfig::read().map_err(|e| misled(format!("there is no usable kubeconfig: {e}")))?;
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let found = Config::from_custom_kubeconfig(file, &options).await;
+    found.map_err(|e| misled(format!("the context `{context}` cannot be used: {e}")))
+}
+
+fn misled(words: String) -> BackendError {
+    BackendError::new(words, "see `kubectl config get-contexts`, and `kubernetes.context` in oppen.yaml")
+}
+
 /// A client of the cluster that a context names.
 ///
 /// # Errors
 /// When there is no such context, or the cluster does not answer.
 pub async fn client(context: Option<&str>) -> Result<Client, BackendError> {
-    // Two crypto providers in one program must be told which counts; a second call changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let wrong = |words: String| BackendError::new(words, "see `kubectl config get-contexts`, and `kubernetes.context` in oppen.yaml");
-    let config = match context {
-        None => Config::infer().await.map_err(|e| wrong(format!("there is no usable kubeconfig: {e}")))?,
-        Some(context) => {
-            let file = Kubeconfig::read().map_err(|e| wrong(format!("there is no usable kubeconfig: {e}")))?;
-            let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-            Config::from_custom_kubeconfig(file, &options)
-                .await
-                .map_err(|e| wrong(format!("the context `{context}` cannot be used: {e}")))?
-        }
-    };
+    let config = config(context).await?;
     let url = config.cluster_url.to_string();
-    let client = Client::try_from(config).map_err(|e| wrong(e.to_string()))?;
+    let client = Client::try_from(config).map_err(|e| misled(e.to_string()))?;
     let unreachable = |words: String| {
         BackendError::new(format!("the cluster {url} does not answer: {words}"), "nothing was started; try again when it can be reached")
     };

@@ -201,6 +201,12 @@ impl Files {
         }
     }
 
+    /// What was written before it was started. Only looks.
+    #[must_use]
+    pub fn intent(&self) -> Option<Intent> {
+        Journal::read(&File::open(self.journal()).ok()?).ok()?.intent
+    }
+
     /// Records the end of an attempt that nobody keeps.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod files;
 mod fork;
 mod handover;
 mod keeper;
+mod kept;
 mod link;
 mod logs;
 mod procfs;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+pub use kept::{Kept, kept};
 pub use supervisor::supervise;
 
 use super::{Backend, BackendError};

@@ -16,7 +16,7 @@ use crate::cli::exit::{Exit, Outcome};
 use crate::cli::output::{self, Form, fit, style, width};
 use crate::cli::plan::now;
 use crate::cli::session::{Place, Session};
-use crate::expand::{OnExceed, Scope};
+use crate::expand::OnExceed;
 use crate::queue::Treasury;
 use crate::store::Store;
 
@@ -79,7 +79,7 @@ fn text(all: &[Standing]) -> String {
         let limit = format!("{} {}", word(b.on_exceed), b.limit);
         let name = fit(&escape(&b.name), width().saturating_sub(limit.len() + 2));
         let _ = writeln!(out, "{}  {limit}", style::paint(style::BOLD, &name));
-        if b.scope == Scope::Run {
+        if b.scope.is_each_run() {
             continue;
         }
         let used = format!("{:>6}", percent(b.spent_tenths));

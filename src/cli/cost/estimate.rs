@@ -207,11 +207,7 @@ fn write_block(out: &mut String, block: &Block<'_>, zone: Tz) {
         let _ = writeln!(out, "  {:<9} {} {:>12}", "all", pad(&format!("{many} runs"), 44), all);
     }
     for (rule, each, all) in &block.budgets {
-        let many = if block.runs.len() > 1 && rule.scope != crate::expand::Scope::Run {
-            format!(", all {}", percent(*all))
-        } else {
-            String::new()
-        };
+        let many = if block.runs.len() > 1 && !rule.scope.is_each_run() { format!(", all {}", percent(*all)) } else { String::new() };
         let words = format!("{}{many} of {} ({})", percent(*each), rule.limit, escape(&rule.name));
         let _ = writeln!(out, "  {:<9} {}", "budget", fit(&words, width().saturating_sub(12)));
     }

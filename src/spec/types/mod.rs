@@ -13,7 +13,7 @@ use crate::spec::scalar::{Plain, Templ};
 
 pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
-pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl};
+pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl, TeamDecl};
 pub use sweep::{Matrix, MatrixAxis, MethodOptions, MetricDecl, Parameter, PruneDecl, Sweep, WrittenPoint};
 pub use tracking::{MlflowDecl, TrackingDecl};
 pub use workflow::{InputDecl, Workflow};

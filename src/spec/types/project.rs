@@ -30,6 +30,8 @@ document! {
         "priorities" priorities: Named<Plain<u32>>,
         /// Most that a single run may ask for.
         "limits" limits: Option<LimitsDecl>,
+        /// Teams by name, each with the most that its runs may hold together.
+        "teams" teams: Named<TeamDecl>,
         /// What the project may cost.
         "budget" budget: Option<BudgetDecl>,
         /// Further budgets, each with a `scope`.
@@ -38,6 +40,16 @@ document! {
         "kubernetes" kubernetes: Option<KubernetesDecl>,
         /// Where runs are tracked beside Oppen's own record.
         "tracking" tracking: Option<TrackingDecl>,
+        /// What is looked at beside Oppen's own record.
+        "monitor" monitor: Option<MonitorDecl>,
+    }
+}
+
+document! {
+    /// What `oppen dashboard` and `oppen health` look at.
+    "a monitor" pub struct MonitorDecl {
+        /// Address of a DCGM exporter's metrics, such as `http://dcgm.example:9400/metrics`; in a cluster it is found by its usual labels.
+        "dcgm" dcgm: Option<Word>,
     }
 }
 
@@ -62,6 +74,22 @@ document! {
         "cpu" cpu: Option<Plain<Cpu>>,
         /// Memory.
         "memory" memory: Option<Plain<Memory>>,
+    }
+}
+
+document! {
+    /// Most that a team's runs may hold together, and cost each.
+    "a team" pub struct TeamDecl {
+        /// GPUs at a time.
+        "gpu" gpu: Option<Plain<u32>>,
+        /// Cores at a time.
+        "cpu" cpu: Option<Plain<Cpu>>,
+        /// Memory at a time.
+        "memory" memory: Option<Plain<Memory>>,
+        /// Runs at a time.
+        "max_concurrent" max_concurrent: Option<Plain<u32>>,
+        /// Most that one of its runs may cost: more is refused, and a run that lasts longer is ended when that money is used up.
+        "max_run_cost" max_run_cost: Option<Plain<Money>>,
     }
 }
 

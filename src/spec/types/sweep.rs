@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Text, Word};
 use crate::base::{Diagnostic, Diagnostics, Millis, Money, Span};
 use crate::spec::lower::{Definitions, Lower, Must, Named, entries, list, wrong};
-use crate::spec::scalar::Plain;
+use crate::spec::scalar::{Plain, Templ};
 use crate::spec::tree::{Kind, Node};
 
 /// A run for each combination of values, as in GitHub Actions.
@@ -110,22 +110,24 @@ document! {
         "constraints" constraints: Vec<Word>,
         /// Points to try first, each a mapping from parameters to values. What a point leaves out is drawn.
         "points" points: Vec<WrittenPoint>,
+        /// Other sweeps whose finished trials are known beforehand, as `workflow/job`; for methods that learn.
+        "warm_start" warm_start: Vec<Word>,
         /// How many trials.
         "trials" trials: Option<Text>,
         /// Most trials at a time.
-        "parallel" parallel: Option<Plain<u32>>,
+        "parallel" parallel: Option<Templ<u32>>,
         /// Seed of the method's randomness (default 0).
-        "seed" seed: Option<Plain<u32>>,
+        "seed" seed: Option<Templ<u32>>,
         /// Settings of the method.
         "options" options: Option<MethodOptions>,
         /// Early end of bad trials.
         "prune" prune: Option<PruneDecl>,
         /// Most that all trials together may cost; trials that the money does not reach are not run, and that is no failure.
-        "max_cost" max_cost: Option<Plain<Money>>,
+        "max_cost" max_cost: Option<Templ<Money>>,
         /// Longest time from the first start of a trial to the end of the last; what is left then is not run.
-        "max_time" max_time: Option<Plain<Millis>>,
+        "max_time" max_time: Option<Templ<Millis>>,
         /// Failed trials that the sweep can take; one more ends it. Without it every failed trial fails the job, and the others go on.
-        "max_failed" max_failed: Option<Plain<u32>>,
+        "max_failed" max_failed: Option<Templ<u32>>,
     }
 }
 
@@ -152,9 +154,9 @@ document! {
     /// A reported metric and which way is better.
     "a metric" pub struct MetricDecl {
         /// As the run reports it.
-        "name" name: Must<Word>,
+        "name" name: Must<Text>,
         /// `minimize` or `maximize`.
-        "goal" goal: Must<Word>,
+        "goal" goal: Must<Text>,
     }
 }
 
@@ -186,25 +188,25 @@ document! {
         /// `median`, `percentile`, `successive-halving`, `asha`, `hyperband`, `threshold`, `patience` or `convergence`.
         "method" method: Must<Word>,
         /// Steps before the first decision; the first rung of the halving methods (default 1).
-        "min" min: Option<Plain<u32>>,
+        "min" min: Option<Templ<u32>>,
         /// Steps of a full trial.
-        "max" max: Option<Plain<u32>>,
+        "max" max: Option<Templ<u32>>,
         /// Halving methods keep one of this many (default 3).
-        "eta" eta: Option<Plain<u32>>,
+        "eta" eta: Option<Templ<u32>>,
         /// Steps between two decisions (default 1).
-        "every" every: Option<Plain<u32>>,
+        "every" every: Option<Templ<u32>>,
         /// `median`, `percentile`: finished trials before the first decision (default 5).
-        "startup" startup: Option<Plain<u32>>,
+        "startup" startup: Option<Templ<u32>>,
         /// `percentile`: the best share, in percent, that goes on (default 25).
-        "percentile" percentile: Option<Plain<f64>>,
+        "percentile" percentile: Option<Templ<f64>>,
         /// `threshold`: ends below it.
-        "lower" lower: Option<Plain<f64>>,
+        "lower" lower: Option<Templ<f64>>,
         /// `threshold`: ends above it.
-        "upper" upper: Option<Plain<f64>>,
+        "upper" upper: Option<Templ<f64>>,
         /// `patience`, `convergence`: reports without a change that counts (default 5).
-        "patience" patience: Option<Plain<u32>>,
+        "patience" patience: Option<Templ<u32>>,
         /// `patience`, `convergence`: least change that counts (default 0 and 0.001 of the value).
-        "tolerance" tolerance: Option<Plain<f64>>,
+        "tolerance" tolerance: Option<Templ<f64>>,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod history;
+mod look;
 mod report;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::spec::types::{MlflowDecl, Word};
 
 pub use client::{Client, MlflowError, Remote};
 pub use history::Cursor;
+pub use look::Seen;
 pub use report::Report;
 
 /// Tag that names the attempt: how runs are found.
