@@ -39,9 +39,17 @@ pub struct Resources {
     /// Bytes of memory.
     #[serde(default)]
     pub memory_bytes: u64,
+    /// Bytes of disk that are the run's own; 0 is what there happens to be.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_bytes: u64,
     /// How the machine is bought. Not part of the fingerprint.
     #[serde(default)]
     pub capacity: Capacity,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// One mebibyte in bytes.
@@ -120,7 +128,8 @@ impl fmt::Display for Resources {
         if self.gpu.count > 0 {
             write!(f, "{} x {}, ", self.gpu.count, self.gpu.kind.as_deref().unwrap_or("GPU"))?;
         }
-        write!(f, "{} CPU, {}", show_cpu(self.cpu_millis), show_memory(self.memory_bytes))
+        write!(f, "{} CPU, {}", show_cpu(self.cpu_millis), show_memory(self.memory_bytes))?;
+        if self.disk_bytes > 0 { write!(f, ", {} disk", show_memory(self.disk_bytes)) } else { Ok(()) }
     }
 }
 

@@ -177,7 +177,11 @@ pub fn namespace(desired: &Desired, runs: &[&RunSpec], pod: &Quotas) -> Vec<Verd
 #[must_use]
 pub fn prices(desired: &Desired, runs: &[&RunSpec], rates: &Rates) -> Vec<Verdict> {
     per_job(desired, runs, "price", |job| {
-        rates.hourly(&job.resources).err().map(|why| (format!("has {why}"), "add it to `rates.gpus` in oppen.yaml".to_owned()))
+        let hint = || match &rates.card {
+            Some(card) => format!("add it to the rate card `{card}`, or choose another with `pool.rates`"),
+            None => "add it to `rates` in oppen.yaml".to_owned(),
+        };
+        rates.parts(&job.resources).err().map(|why| (format!("has {why}"), hint()))
     })
 }
 

@@ -57,6 +57,8 @@ pub enum Command {
     Cost(super::cost::Cost),
     /// Where budgets stand, and whether a plan fits
     Budget(super::budget::Budget),
+    /// What resources cost, how old these prices are, and prices of clouds read in
+    Rates(super::rates::RatesArgs),
     /// End runs
     Cancel(Select),
     /// Run again what failed, was cancelled or was skipped
@@ -387,7 +389,7 @@ pub enum LockCommand {
 /// `schema`
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// Which: project, workflow or plan; without a name all are listed
+    /// Which: project, rates, workflow or plan; without a name all are listed
     pub name: Option<String>,
     /// Write all into a folder
     #[arg(long, value_name = "DIR")]

@@ -20,6 +20,7 @@ mod plan_text;
 mod problems;
 mod progress;
 pub mod queue;
+pub mod rates;
 mod runs;
 mod session;
 mod signals;
@@ -107,6 +108,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Explain(args) => runs::explain(&here, args),
         Command::Cost(args) => cost::run(&here, args),
         Command::Budget(args) => budget::run(&here, args),
+        Command::Rates(args) => rates::run(&here, args),
         Command::Cancel(args) => runs::act(&here, args, false),
         Command::Retry(args) => runs::act(&here, args, true),
         Command::Destroy(args) => runs::destroy(&here, args),

@@ -17,7 +17,7 @@ use crate::diff::{self, Plan, select};
 use crate::engine::Engine;
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
-use crate::price::Rates;
+use crate::price::{Cards, Rates};
 use crate::queue::{Limits, Quotas, Treasury};
 use crate::record::{OutputRecord, State};
 use crate::store::Store;
@@ -32,8 +32,10 @@ pub struct Session {
     pub desired: Desired,
     /// Templates that were left out.
     pub templates: Vec<Arc<str>>,
-    /// Prices.
+    /// The prices that hold.
     pub rates: Rates,
+    /// All rate cards.
+    pub cards: Cards,
     /// Budgets.
     pub rules: Vec<expand::Rule>,
     /// The pool.
@@ -66,7 +68,7 @@ impl Place {
         loaded.workflows.clear();
         let mut mine = Diagnostics::default();
         let backend = backend_of(&loaded, backend, &mut mine);
-        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut mine);
+        let rates = Cards::read(loaded.project.as_ref(), &loaded.rates, super::plan::now(), &mut mine).rates();
         let limits = limits_of(&loaded, backend);
         Ok(Self { loaded, limits, rates, backend })
     }
@@ -139,10 +141,8 @@ impl Session {
 
     fn expand(loaded: Loaded, set: &[(String, String)], backend: Option<BackendKind>, mut diags: Diagnostics) -> Self {
         let backend = backend_of(&loaded, backend, &mut diags);
-        let rates = Rates::read(loaded.project.as_ref().and_then(|p| p.rates.as_ref()), &mut diags);
-        if let Some(decl) = loaded.project.as_ref().and_then(|p| p.rates.as_ref()) {
-            Rates::check(decl, super::plan::now(), &mut diags);
-        }
+        let cards = Cards::read(loaded.project.as_ref(), &loaded.rates, super::plan::now(), &mut diags);
+        let rates = cards.rates();
         let limits = limits_of(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();
@@ -163,7 +163,7 @@ impl Session {
             super::backends::tracking(project, &mut diags);
         }
         let (ceiling, verdicts) = (Quotas::default(), Vec::new());
-        let mut session = Self { loaded, diags, desired, templates, rates, rules, limits, backend, ceiling, verdicts };
+        let mut session = Self { loaded, diags, desired, templates, rates, cards, rules, limits, backend, ceiling, verdicts };
         session.ask_namespace();
         session
     }

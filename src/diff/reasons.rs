@@ -85,6 +85,8 @@ pub fn of_result(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
     d.compare("resources.gpu", gpu(&r.gpu), gpu(&s.gpu));
     d.compare("resources.cpu", Some(show_cpu(r.cpu_millis)), Some(show_cpu(s.cpu_millis)));
     d.compare("resources.memory", Some(show_memory(r.memory_bytes)), Some(show_memory(s.memory_bytes)));
+    let disk = |bytes: u64| (bytes > 0).then(|| show_memory(bytes));
+    d.compare("resources.disk", disk(r.disk_bytes), disk(s.disk_bytes));
     let inputs = |list: &[crate::record::InputDigest]| list.iter().map(|i| (i.path.clone(), i.digest.short())).collect::<BTreeMap<_, _>>();
     d.maps("inputs", &inputs(&old.inputs), &inputs(&new.inputs), Clone::clone);
     if old.outputs != new.outputs {

@@ -53,6 +53,10 @@ pub fn of_settings(job: &JobSpec) -> Digest {
     }
     let r = &job.resources;
     e.number(u64::from(r.gpu.count)).text(r.gpu.kind.as_deref().unwrap_or_default()).number(r.cpu_millis).number(r.memory_bytes);
+    // What older runs did not know of counts only where it is asked for.
+    if r.disk_bytes > 0 {
+        e.text("disk").number(r.disk_bytes);
+    }
     e.number(job.inputs.len() as u64);
     for input in &job.inputs {
         e.text(&input.path).0.update(&input.digest.0);

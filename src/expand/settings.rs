@@ -27,6 +27,7 @@ pub struct Settings {
     gpu: Option<Slot<GpuAsk>>,
     cpu: Option<Slot<Cpu>>,
     memory: Option<Slot<Memory>>,
+    disk: Option<Slot<Memory>>,
     capacity: Capacity,
     priority: Option<Slot<Arc<str>>>,
     pub inputs: Vec<Slot<Arc<str>>>,
@@ -66,6 +67,7 @@ impl Settings {
         let gpu = resources(|r| r.gpu.is_some() || r.limits.as_ref().is_some_and(|l| l.gpu.is_some()));
         let cpu = resources(|r| r.cpu.is_some() || r.limits.as_ref().is_some_and(|l| l.cpu.is_some()));
         let memory = resources(|r| r.memory.is_some() || r.limits.as_ref().is_some_and(|l| l.memory.is_some()));
+        let disk = resources(|r| r.disk.is_some()).and_then(|r| r.disk.as_ref());
         let capacity = resources(|r| r.capacity.is_some()).and_then(|r| r.capacity.as_ref());
         for decl in [job.resources.as_ref(), d.and_then(|d| d.resources.as_ref())].into_iter().flatten() {
             refuse_twice(decl, diags);
@@ -100,6 +102,7 @@ impl Settings {
             memory: memory
                 .and_then(|r| r.memory.as_ref().or(r.limits.as_ref().and_then(|l| l.memory.as_ref())))
                 .and_then(|t| Slot::compile(t, cx, diags)),
+            disk: disk.and_then(|t| Slot::compile(t, cx, diags)),
             capacity: capacity.map(|c| c.0).unwrap_or_default(),
             priority: pick(job.priority.as_ref(), d.and_then(|d| d.priority.as_ref()), cx, diags),
             inputs: texts(&job.inputs, diags),
@@ -131,11 +134,11 @@ impl Settings {
             .chain(self.labels.iter().map(|(_, s)| s));
         let times = [&self.timeout, &self.grace, &self.estimate.time, &self.estimate.per_epoch].into_iter().chain(&self.backoff).flatten();
         let counts = self.retry.iter().chain([&self.estimate.epochs]).flatten();
-        let resources =
-            [self.gpu.as_ref().map(Slot::is_per_run), self.cpu.as_ref().map(Slot::is_per_run), self.memory.as_ref().map(Slot::is_per_run)];
+        let sizes = [&self.memory, &self.disk].map(|s| s.as_ref().map(Slot::is_per_run));
+        let resources = [self.gpu.as_ref().map(Slot::is_per_run), self.cpu.as_ref().map(Slot::is_per_run)].into_iter().chain(sizes);
         self.env.iter().any(|(_, t)| t.is_per_run() && !t.is_late())
             || texts.map(Slot::is_per_run).chain(times.map(Slot::is_per_run)).chain(counts.map(Slot::is_per_run)).any(|p| p)
-            || resources.into_iter().flatten().any(|p| p)
+            || resources.flatten().any(|p| p)
     }
 
     /// Where settings other than variables depend on params.
@@ -152,7 +155,7 @@ impl Settings {
         all.extend(at(self.retry.iter().chain([&self.estimate.epochs]).flatten()));
         all.extend(at(&self.gpu));
         all.extend(at(&self.cpu));
-        all.extend(at(&self.memory));
+        all.extend(at([&self.memory, &self.disk].into_iter().flatten()));
         all
     }
 
@@ -249,6 +252,7 @@ impl Settings {
             gpu: if gpu.count == 0 { Gpu::default() } else { gpu },
             cpu_millis: self.cpu.as_ref().and_then(|s| s.get(scope, diags)).map_or(DEFAULT_CPU, |c| c.0),
             memory_bytes: self.memory.as_ref().and_then(|s| s.get(scope, diags)).map_or(DEFAULT_MEMORY, |m| m.0),
+            disk_bytes: self.disk.as_ref().and_then(|s| s.get(scope, diags)).map_or(0, |m| m.0),
             capacity: self.capacity,
         }
     }

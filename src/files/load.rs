@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::expand::{Library, paths};
-use crate::spec::{Document, Project, Workflow, read};
+use crate::spec::{Document, Project, RatesCard, Workflow, read};
 
 /// The project file's name.
 pub const PROJECT_FILE: &str = "oppen.yaml";
+/// Rate cards beside the project file: one file, or a folder of them.
+const RATES: [&str; 2] = ["rates.yaml", "rates"];
 /// The folder of Oppen's own state, beside the project file.
 pub const STATE_FOLDER: &str = ".oppen";
 /// Largest document file, in bytes.
@@ -25,6 +27,8 @@ pub struct Loaded {
     pub sources: SourceMap,
     /// The project document, if there is one.
     pub project: Option<Project>,
+    /// Rate cards, in the order of reading.
+    pub rates: Vec<RatesCard>,
     /// Workflows to plan; true for those in files named by the caller.
     pub workflows: Vec<(Arc<Workflow>, bool)>,
     /// Workflows that others use.
@@ -55,6 +59,7 @@ pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
         root: root.clone(),
         sources: SourceMap::default(),
         project: None,
+        rates: Vec::new(),
         workflows: Vec::new(),
         library: Library::default(),
         whole: named.is_empty(),
@@ -64,6 +69,7 @@ pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     if root.join(PROJECT_FILE).exists() {
         let documents = loader.documents(&root.join(PROJECT_FILE), None);
         sort_in(documents, false, named.is_empty(), &mut loaded, loader.diags);
+        loader.cards(&mut loaded);
     }
     let files = if named.is_empty() { loader.folder(&root.join("workflows"), 0, false) } else { loader.named(&here, named) };
     for (file, explicit) in files {
@@ -87,6 +93,7 @@ fn sort_in(documents: Vec<Document>, explicit: bool, workflows: bool, loaded: &m
                 }
                 None => loaded.project = Some(*project),
             },
+            Document::Rates(card) => loaded.rates.push(*card),
             Document::Workflow(workflow) if workflows => loaded.workflows.push((Arc::new(*workflow), explicit)),
             Document::Workflow(_) => {}
         }
@@ -103,6 +110,17 @@ struct Loader<'d> {
 }
 
 impl Loader<'_> {
+    /// Rate cards beside the project file. Files there that hold none are not ours.
+    fn cards(&mut self, loaded: &mut Loaded) {
+        let [file, folder] = RATES.map(|name| self.root.join(name));
+        let mut files = if file.is_file() { vec![(file, false)] } else { Vec::new() };
+        files.extend(self.folder(&folder, 0, true));
+        for (file, _) in files {
+            let documents = self.documents(&file, None);
+            sort_in(documents, false, false, loaded, self.diags);
+        }
+    }
+
     fn shown(&self, path: &Path) -> String {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         crate::base::text::escape(&relative.to_string_lossy()).into_owned()
@@ -222,7 +240,7 @@ impl Loader<'_> {
                 let known = full.canonicalize().is_ok_and(|real| self.read.contains(&real));
                 let found = self.documents(&full, Some(uses.1)).into_iter().find_map(|d| match d {
                     Document::Workflow(w) => Some(Arc::new(*w)),
-                    Document::Project(_) => None,
+                    Document::Project(_) | Document::Rates(_) => None,
                 });
                 match found {
                     Some(found) => {

@@ -1,72 +1,174 @@
-//! Cheap hours: which stretches of a time are off-peak.
+//! The hours of a rate card: which window of the week a moment lies in, and what it multiplies prices by.
+//!
+//! In: windows by day and minute, holidays, a time zone. Out: the pieces of a stretch of time, openings. Must be exact over changes of
+//! the clock, and never take a step for each night of a length of years.
 
-use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, Timelike, Weekday};
+use std::sync::Arc;
+
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, Timelike};
 use chrono_tz::Tz;
 
 use super::ONE;
-use crate::base::{Diagnostic, Diagnostics, Millis, Timestamp, text};
-use crate::spec::types::{OffPeakDecl, Word};
+use crate::base::{Millis, Timestamp};
 
 const WEEK: u64 = 7 * 86_400_000;
 /// How far weeks are looked at one by one: twenty years.
 const HORIZON: u64 = 1043 * WEEK;
+/// How far ahead an opening is looked for: a year and a month, for windows that are open on holidays alone.
+const AHEAD: Millis = Millis::from_secs(396 * 86_400);
+/// Minutes of a day.
+pub const DAY: u32 = 1440;
+/// Kinds of days: Monday to Sunday, then holidays.
+pub const KINDS: usize = 8;
 
-/// Cheap hours of a rate, in its time zone.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OffPeak {
+/// Hours of one name and factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Name.
+    pub name: Arc<str>,
     /// Factor of the price, parts per million.
     pub factor: u64,
-    /// First minute of the day that is cheap.
-    pub from: u32,
-    /// First minute of the day that is dear again; less than `from` when midnight lies between.
-    pub to: u32,
-    /// Saturdays and Sundays are cheap all day.
-    pub weekends: bool,
-    /// Days that are cheap from midnight to midnight, sorted.
+}
+
+/// The windows of a rate card, in its time zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hours {
+    /// All windows.
+    pub windows: Vec<Window>,
+    /// For each kind of day: from which minute on which window holds. Sorted, the first is minute 0, neighbours differ.
+    days: [Vec<(u32, usize)>; KINDS],
+    /// Days that count as holidays, sorted.
     pub holidays: Vec<NaiveDate>,
     /// The time zone.
     pub zone: Tz,
 }
 
-impl Default for OffPeak {
+/// A set of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set(u64);
+
+/// Most windows of a card.
+pub const MOST: usize = 64;
+
+impl Default for Hours {
+    /// 22:00 to 08:00 and weekends at half price (UTC).
     fn default() -> Self {
-        Self { factor: ONE / 2, from: 22 * 60, to: 8 * 60, weekends: true, holidays: Vec::new(), zone: Tz::UTC }
+        Self::off_peak(ONE / 2, 22 * 60, 8 * 60, true)
     }
 }
 
-impl OffPeak {
-    /// As declared, over the built-in hours.
-    pub fn read(decl: &OffPeakDecl, diags: &mut Diagnostics) -> Self {
-        let mut hours = Self::default();
-        hours.factor = decl.factor.as_ref().map_or(hours.factor, |f| f.0.0);
-        hours.from = decl.from.as_ref().map_or(hours.from, |w| minute(w, diags));
-        hours.to = decl.to.as_ref().map_or(hours.to, |w| minute(w, diags));
-        hours.weekends = decl.weekends.as_ref().map_or(hours.weekends, |w| w.0);
-        hours.holidays = decl.holidays.iter().filter_map(|w| day(w, diags)).collect();
-        hours.holidays.sort_unstable();
-        if let Some(factor) = decl.factor.as_ref().filter(|f| f.0.0 == 0) {
-            diags.push(Diagnostic::error("bad-value", factor.1, "a factor of 0 makes runs free").hint("write a factor such as `0.5`"));
-        }
-        if let Some(zone) = decl.timezone.as_ref().and_then(|w| crate::base::window::zone(&w.0, w.1, diags)) {
-            hours.zone = zone;
-        }
-        hours
+impl Hours {
+    /// One price at all times.
+    #[must_use]
+    pub fn flat() -> Self {
+        let windows = vec![Window { name: "always".into(), factor: ONE }];
+        Self { windows, days: std::array::from_fn(|_| vec![(0, 0)]), holidays: Vec::new(), zone: Tz::UTC }
     }
 
-    /// Whether a local time is cheap.
-    fn is_cheap(&self, local: NaiveDateTime) -> bool {
-        let minute = local.hour() * 60 + local.minute();
-        let night = if self.from <= self.to { (self.from..self.to).contains(&minute) } else { minute >= self.from || minute < self.to };
-        night
-            || (self.weekends && matches!(local.weekday(), Weekday::Sat | Weekday::Sun))
-            || (!self.holidays.is_empty() && self.holidays.binary_search(&local.date()).is_ok())
+    /// Cheap from one minute of the day to another, over midnight where the second is less, and dear otherwise. Holidays are cheap all
+    /// day, and weekends if so said.
+    #[must_use]
+    pub fn off_peak(factor: u64, from: u32, to: u32, weekends: bool) -> Self {
+        let night = |m: u32| if from <= to { (from..to).contains(&m) } else { m >= from || m < to };
+        let windows = vec![Window { name: "peak".into(), factor: ONE }, Window { name: "off-peak".into(), factor }];
+        let is_cheap = |kind: usize, minute: u32| usize::from(kind == 7 || (kind > 4 && weekends) || night(minute));
+        Self::new(windows, is_cheap, Vec::new(), Tz::UTC)
+    }
+
+    /// `of` tells the window of each minute of each kind of day.
+    pub fn new(windows: Vec<Window>, of: impl Fn(usize, u32) -> usize, holidays: Vec<NaiveDate>, zone: Tz) -> Self {
+        let day = |kind: usize| {
+            let mut edges: Vec<(u32, usize)> = Vec::new();
+            for minute in 0..DAY {
+                let window = of(kind, minute);
+                if edges.last().is_none_or(|(_, w)| *w != window) {
+                    edges.push((minute, window));
+                }
+            }
+            edges
+        };
+        Self { windows, days: std::array::from_fn(day), holidays, zone }
+    }
+
+    /// From which minute on which window holds, for a kind of day.
+    #[must_use]
+    pub fn day(&self, kind: usize) -> &[(u32, usize)] {
+        self.days.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// The dearest factor.
+    #[must_use]
+    pub fn dearest(&self) -> u64 {
+        self.windows.iter().map(|w| w.factor).max().unwrap_or(ONE)
+    }
+
+    /// A window by its name. `off-peak` is also what is cheaper than the dearest, where no window has that name.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<Set> {
+        let of = |chosen: &dyn Fn(&Window) -> bool| {
+            let bits = self.windows.iter().take(MOST).enumerate().filter(|(_, w)| chosen(w)).map(|(i, _)| 1_u64 << i);
+            Some(Set(bits.sum())).filter(|s| s.0 != 0)
+        };
+        let dearest = self.dearest();
+        of(&|w| *w.name == *name).or_else(|| of(&|w| name == "off-peak" && w.factor < dearest))
+    }
+
+    /// The window of a moment.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Option<&Window> {
+        self.local(at).and_then(|(local, _)| self.windows.get(self.index(local)))
+    }
+
+    /// Whether one of these windows is open.
+    #[must_use]
+    pub fn is_open(&self, set: Set, at: Timestamp) -> bool {
+        self.local(at).is_none_or(|(local, _)| set.0 >> self.index(local) & 1 == 1)
+    }
+
+    /// When one of these windows is open again, from a moment on; none when that is not within a year.
+    #[must_use]
+    pub fn next_open(&self, set: Set, from: Timestamp) -> Option<Timestamp> {
+        self.next(from, |window| set.0 >> window & 1 == 1)
+    }
+
+    /// When a moment's window ends; none when that is not within a year.
+    #[must_use]
+    pub fn until(&self, at: Timestamp) -> Option<Timestamp> {
+        let here = self.index(self.local(at)?.0);
+        self.next(at, |window| window != here)
+    }
+
+    fn next(&self, from: Timestamp, found: impl Fn(usize) -> bool) -> Option<Timestamp> {
+        let (mut at, end) = (from, from.after(AHEAD));
+        while at < end {
+            let (local, offset) = self.local(at)?;
+            if found(self.index(local)) {
+                return Some(at);
+            }
+            at = self.boundary(at, local, offset);
+        }
+        None
+    }
+
+    /// The edges of the day of a local time.
+    fn edges(&self, local: NaiveDateTime) -> &[(u32, usize)] {
+        let holiday = !self.holidays.is_empty() && self.holidays.binary_search(&local.date()).is_ok();
+        self.day(if holiday { 7 } else { local.weekday().num_days_from_monday() as usize })
+    }
+
+    /// Number of the window of a local time.
+    fn index(&self, local: NaiveDateTime) -> usize {
+        let (minute, edges) = (local.hour() * 60 + local.minute(), self.edges(local));
+        edges.get(edges.partition_point(|(from, _)| *from <= minute).saturating_sub(1)).map_or(0, |(_, window)| *window)
     }
 
     /// Sum over the pieces of milliseconds x factor (parts per million).
     #[must_use]
     pub fn weighted(&self, start: Timestamp, length: Millis) -> i128 {
-        if self.factor == ONE {
-            return i128::from(length.0) * i128::from(ONE);
+        if let [first, others @ ..] = &self.windows[..]
+            && others.iter().all(|w| w.factor == first.factor)
+        {
+            return i128::from(length.0) * i128::from(first.factor);
         }
         let (mut at, end, mut sum, mut week) = (start, start.after(length), 0_i128, None);
         let horizon = start.after(Millis(HORIZON));
@@ -103,31 +205,33 @@ impl OffPeak {
 
     fn pieces(&self, start: Timestamp, length: Millis) -> i128 {
         let mut sum = 0_i128;
-        self.each(start, length, &mut |from, to, factor| sum += i128::from(to.since(from).0) * i128::from(factor));
+        self.each(start, length, &mut |from, to, window| {
+            sum += i128::from(to.since(from).0) * i128::from(self.windows.get(window).map_or(ONE, |w| w.factor));
+        });
         sum
     }
 
-    /// The stretches of one factor, in the order of time; neighbours may have the same.
-    pub fn each(&self, start: Timestamp, length: Millis, piece: &mut dyn FnMut(Timestamp, Timestamp, u64)) {
+    /// The stretches of one window, by its number, in the order of time; neighbours may have the same.
+    pub fn each(&self, start: Timestamp, length: Millis, piece: &mut dyn FnMut(Timestamp, Timestamp, usize)) {
         let (mut at, end) = (start, start.after(length));
         while at < end {
-            let Some((local, offset)) = self.local(at) else { return piece(at, end, ONE) };
+            let Some((local, offset)) = self.local(at) else { return piece(at, end, usize::MAX) };
             let next = self.boundary(at, local, offset).min(end);
-            piece(at, next, if self.is_cheap(local) { self.factor } else { ONE });
+            piece(at, next, self.index(local));
             at = next;
         }
     }
 
-    /// The next moment at which the price may change: an edge of the day's hours, midnight, or a change of the clock, whichever
+    /// The next moment at which the window may change: an edge of the day's hours, midnight, or a change of the clock, whichever
     /// comes first. Clocks are changed at most once in a day.
     fn boundary(&self, at: Timestamp, local: NaiveDateTime, offset: i32) -> Timestamp {
-        let to_edge = |minute: u32| {
-            let time = NaiveTime::from_hms_opt(minute / 60 % 24, minute % 60, 0)?;
-            let today = local.date().and_time(time);
-            let edge = if today > local { today } else { local.date().checked_add_days(Days::new(1))?.and_time(time) };
-            u64::try_from((edge - local).num_milliseconds()).ok()
+        let minute = local.hour() * 60 + local.minute();
+        let next = self.edges(local).iter().map(|(from, _)| *from).find(|from| *from > minute);
+        let edge = match next.and_then(|m| NaiveTime::from_hms_opt(m / 60, m % 60, 0)) {
+            Some(time) => Some(local.date().and_time(time)),
+            None => local.date().checked_add_days(Days::new(1)).map(|day| day.and_time(NaiveTime::MIN)),
         };
-        let nearest = [self.from, self.to, 0].into_iter().filter_map(to_edge).min().unwrap_or(3_600_000).max(1);
+        let nearest = edge.and_then(|e| u64::try_from((e - local).num_milliseconds()).ok()).unwrap_or(3_600_000).max(1);
         let changed = |ahead: u64| self.local(at.after(Millis(ahead))).is_some_and(|(_, o)| o != offset);
         if !changed(nearest) {
             return at.after(Millis(nearest));
@@ -138,27 +242,6 @@ impl OffPeak {
             if changed(middle) { other = middle } else { same = middle }
         }
         at.after(Millis(other))
-    }
-}
-
-fn day(word: &Word, diags: &mut Diagnostics) -> Option<NaiveDate> {
-    let found = NaiveDate::parse_from_str(&word.0, "%Y-%m-%d").ok();
-    if found.is_none() {
-        diags.push(Diagnostic::error("bad-value", word.1, format!("`{}` is not a date", text::escape(&word.0))).hint("write `2026-12-25`"));
-    }
-    found
-}
-
-fn minute(word: &Word, diags: &mut Diagnostics) -> u32 {
-    match NaiveTime::parse_from_str(&word.0, "%H:%M") {
-        Ok(time) => time.hour() * 60 + time.minute(),
-        Err(_) => {
-            diags.push(
-                Diagnostic::error("bad-value", word.1, format!("`{}` is not a time of day", text::escape(&word.0)))
-                    .hint("write `22:00`, in quotes"),
-            );
-            0
-        }
     }
 }
 
@@ -179,12 +262,19 @@ mod tests {
             shift in 0..2880_i64, minutes in 1..30_000_u64,
         ) {
             let holidays = vec![NaiveDate::from_ymd_opt(2026, 3, 30).unwrap(), NaiveDate::from_ymd_opt(2026, 10, 5).unwrap()];
-            let hours = OffPeak { factor: 300_000, from, to, weekends, holidays, zone: ZONES[zone] };
+            let hours = Hours { holidays, zone: ZONES[zone], ..Hours::off_peak(300_000, from, to, weekends) };
             let start = Timestamp(Timestamp::parse(near).unwrap().0 + shift * 60_000);
-            let oracle: i128 = (0..minutes)
-                .map(|m| hours.local(start.after(Millis(m * 60_000))).unwrap().0)
-                .map(|local| 60_000 * i128::from(if hours.is_cheap(local) { hours.factor } else { ONE }))
-                .sum();
+            let night = |m: u32| if from <= to { (from..to).contains(&m) } else { m >= from || m < to };
+            let is_cheap = |t: NaiveDateTime| {
+                let weekend = matches!(t.weekday(), chrono::Weekday::Sat | chrono::Weekday::Sun);
+                night(t.hour() * 60 + t.minute()) || (weekends && weekend) || hours.holidays.contains(&t.date())
+            };
+            let local = |m: u64| hours.local(start.after(Millis(m * 60_000))).unwrap().0;
+            let oracle: i128 = (0..minutes).map(|m| 60_000 * if is_cheap(local(m)) { 300_000 } else { i128::from(ONE) }).sum();
+            // The next opening, too, is what the walk finds.
+            let found = (0..minutes).find(|m| is_cheap(local(*m))).map(|m| start.after(Millis(m * 60_000)));
+            let opens = hours.set("off-peak").and_then(|set| hours.next_open(set, start));
+            prop_assert!(found.is_none_or(|f| opens == Some(f)), "{:?} {:?}", found, opens);
             prop_assert_eq!(hours.weighted(start, Millis(minutes * 60_000)), oracle);
         }
     }

@@ -3,47 +3,115 @@
 //! In: rates, resources, a start and a length. Out: money, or why there is no price. Must never answer zero dollars for what it
 //! does not know.
 
-mod hours;
+pub mod card;
+pub mod catalog;
+pub mod hours;
 pub mod learn;
+pub mod offer;
 pub mod pieces;
 pub mod refused;
+pub mod windows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use chrono::NaiveDate;
 
 use crate::base::money::div_half_even;
-use crate::base::{Capacity, Diagnostic, Diagnostics, Digest, Gpu, Millis, Money, Resources, Timestamp, suggest};
+use crate::base::resources::GIB;
+use crate::base::{Capacity, Digest, Millis, Money, Resources, Timestamp, suggest};
 use crate::record::{Bill, Estimate, JobSpec, Money95};
-use crate::spec::types::RatesDecl;
 
-pub use hours::OffPeak;
+pub use card::{Card, Cards};
+pub use hours::Hours;
+pub use offer::{Offer, Site};
 pub use pieces::Breakdown;
 
 /// One, in parts per million.
 pub const ONE: u64 = 1_000_000;
 const HOUR_MS: i128 = 3_600_000;
 
-/// What resources cost by the hour.
+/// What resources cost by the hour: one rate card, at one place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rates {
+    /// Name of the card; none for `rates` of the project and the built-in ones.
+    pub card: Option<Arc<str>>,
     /// A GPU whose type has no price of its own; none where only listed types have one.
     pub gpu: Option<Money>,
     /// GPUs by type.
-    pub gpus: BTreeMap<Arc<str>, Money>,
+    pub gpus: BTreeMap<Arc<str>, Offer>,
     /// A core.
-    pub cpu: Money,
+    pub cpu: Option<Money>,
     /// A GiB of memory.
-    pub memory: Money,
-    /// Cheap hours.
-    pub off_peak: OffPeak,
+    pub memory: Option<Money>,
+    /// A GiB of disk.
+    pub disk: Option<Money>,
+    /// Windows of the week.
+    pub hours: Arc<Hours>,
     /// Factors by priority class, parts per million.
     pub priority: BTreeMap<Arc<str>, u64>,
-    /// Factor of spot capacity, parts per million.
-    pub spot: u64,
+    /// Factor of spot capacity where no spot price is named, parts per million.
+    pub spot: Option<u64>,
+    /// The same of reserved capacity.
+    pub reserved: Option<u64>,
+    /// Where runs run.
+    pub site: Site,
     /// Date of the prices.
-    pub as_of: Option<Arc<str>>,
+    pub as_of: Option<NaiveDate>,
     /// Where they are from.
     pub source: Arc<str>,
+    /// Their digest, once somebody asked for it.
+    seal: Seal,
+}
+
+/// A digest that is made once. A copy makes its own, for it may be changed.
+#[derive(Default)]
+struct Seal(OnceLock<Digest>);
+
+impl Clone for Seal {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Seal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seal")
+    }
+}
+
+/// What a part of a price is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// GPUs.
+    Gpu,
+    /// Cores.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Disk.
+    Disk,
+}
+
+/// One resource of a run with its price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The resource.
+    pub what: What,
+    /// What all of it costs an hour, at factor 1 of window, priority and capacity.
+    pub hourly: Money,
+    /// Factor of the capacity, parts per million.
+    pub factor: u64,
+    /// The price is the capacity's own, named by the card.
+    pub own: bool,
+    /// It comes with the GPU and is not charged again.
+    pub included: bool,
 }
 
 impl Default for Rates {
@@ -52,91 +120,131 @@ impl Default for Rates {
     fn default() -> Self {
         Self {
             gpu: Some(Money::from_micros(500_000)),
-            gpus: BTreeMap::new(),
-            cpu: Money::from_micros(50_000),
-            memory: Money::from_micros(5_000),
-            off_peak: OffPeak::default(),
+            cpu: Some(Money::from_micros(50_000)),
+            memory: Some(Money::from_micros(5_000)),
+            hours: Arc::new(Hours::default()),
             priority: [("urgent".into(), 1_500_000), ("background".into(), 800_000)].into(),
-            spot: 300_000,
-            as_of: None,
+            spot: Some(300_000),
+            reserved: Some(ONE),
             source: "built-in".into(),
+            ..Self::bare()
         }
     }
 }
 
 impl Rates {
-    /// The project's rates, over the built-in ones.
-    pub fn read(decl: Option<&RatesDecl>, diags: &mut Diagnostics) -> Self {
-        let mut rates = Self::default();
-        let Some(decl) = decl else { return rates };
-        // A project that lists its GPU types means those: another type has no price unless `gpu` says so.
-        rates.gpu = match (&decl.gpu, decl.gpus.0.is_empty()) {
-            (Some(m), _) => Some(m.0),
-            (None, true) => rates.gpu,
-            (None, false) => None,
-        };
-        rates.gpus = decl.gpus.iter().map(|(n, _, m)| (Arc::clone(n), m.0)).collect();
-        rates.cpu = decl.cpu.as_ref().map_or(rates.cpu, |m| m.0);
-        rates.memory = decl.memory.as_ref().map_or(rates.memory, |m| m.0);
-        rates.spot = decl.spot.as_ref().map_or(rates.spot, |p| p.0.0);
-        for (class, _, factor) in decl.priority.iter() {
-            rates.priority.insert(Arc::clone(class), factor.0.0);
-        }
-        if let Some(hours) = &decl.off_peak {
-            rates.off_peak = OffPeak::read(hours, diags);
-        }
-        rates.as_of = decl.as_of.as_ref().map(|w| Arc::clone(&w.0));
-        if let Some(date) = decl.as_of.as_ref().filter(|w| chrono::NaiveDate::parse_from_str(&w.0, "%Y-%m-%d").is_err()) {
-            diags.push(
-                Diagnostic::error("bad-value", date.1, format!("`{}` is not a date", crate::base::text::escape(&date.0)))
-                    .hint("write `as_of: 2026-11-01`"),
-            );
-        }
-        rates.source = decl.source.as_ref().map_or_else(|| "oppen.yaml".into(), |w| Arc::clone(&w.0));
-        rates
-    }
-
-    /// Prices of another currency, and prices from the future. `now` decides; a day ahead is let pass, for time zones.
-    pub fn check(decl: &RatesDecl, now: Timestamp, diags: &mut Diagnostics) {
-        if let Some(currency) = decl.currency.as_ref().filter(|w| !w.0.eq_ignore_ascii_case("usd")) {
-            let message = format!("rates in `{}`: money is counted in USD alone", crate::base::text::escape(&currency.0));
-            diags.push(Diagnostic::error("unknown-currency", currency.1, message).hint("convert the prices and write `currency: USD`"));
-        }
-        let Some(as_of) = &decl.as_of else { return };
-        let date = chrono::NaiveDate::parse_from_str(&as_of.0, "%Y-%m-%d").ok();
-        let tomorrow = now.after(Millis::from_secs(86_400)).utc().map(|t| t.date_naive());
-        if date.zip(tomorrow).is_some_and(|(date, tomorrow)| date > tomorrow) {
-            let message = format!("rates as of {} are from the future", as_of.0);
-            diags.push(Diagnostic::error("future-rates", as_of.1, message).hint("write the date on which the prices held"));
+    /// No price for anything.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self {
+            card: None,
+            gpu: None,
+            gpus: BTreeMap::new(),
+            cpu: None,
+            memory: None,
+            disk: None,
+            hours: Arc::new(Hours::flat()),
+            priority: BTreeMap::new(),
+            spot: None,
+            reserved: None,
+            site: Site::default(),
+            as_of: None,
+            source: "".into(),
+            seal: Seal::default(),
         }
     }
 
-    /// Digest of all prices, for plans.
+    /// Digest of all prices, for plans and bills. Made once.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of(format!("{self:?}").as_bytes())
+        *self.seal.0.get_or_init(|| Digest::of(format!("{self:?}").as_bytes()))
     }
 
-    /// Micro-dollars an hour in dear hours and at normal priority.
+    /// The factor of a capacity where the card names no price of its own for it.
+    #[must_use]
+    pub const fn capacity(&self, capacity: Capacity) -> Option<u64> {
+        match capacity {
+            Capacity::OnDemand => Some(ONE),
+            Capacity::Spot => self.spot,
+            Capacity::Reserved => self.reserved,
+        }
+    }
+
+    /// What a run holds, priced part by part: GPU, cores, memory, disk.
     ///
     /// # Errors
     /// Which price is missing.
-    pub fn hourly(&self, resources: &Resources) -> Result<Money, String> {
-        let gpu = match (resources.gpu.count, &resources.gpu.kind) {
-            (0, _) => Money::ZERO,
-            (_, Some(kind)) => match self.gpus.get(kind.as_str()).copied().or(self.gpu) {
-                Some(price) => price,
-                None => {
-                    let hint = suggest::hint(kind, self.gpus.keys().map(AsRef::as_ref)).unwrap_or_default();
-                    return Err(format!("no price for the GPU type `{kind}`; {hint}"));
-                }
-            },
-            (_, None) => self.gpu.ok_or("no price for a GPU of any type; add `rates.gpu`")?,
+    pub fn parts(&self, r: &Resources) -> Result<[Part; 4], String> {
+        let none = Part { what: What::Gpu, hourly: Money::ZERO, factor: ONE, own: false, included: false };
+        let gpu = if r.gpu.count > 0 { self.gpu_part(r)? } else { none };
+        let offer = r.gpu.kind.as_deref().filter(|_| r.gpu.count > 0).and_then(|k| self.gpus.get(k));
+        let includes = offer.map(|o| o.includes).unwrap_or_default();
+        // What stands beside a GPU that is bought at a price of its own has no other price than its usual one.
+        let factor = self.capacity(r.capacity).unwrap_or(ONE);
+        let other = |what, price: Option<Money>, (amount, unit): (u64, u64), included, name: &str| {
+            let hourly = match price {
+                _ if included || amount == 0 => Money::ZERO,
+                Some(price) => price.scale(amount, unit),
+                None => return Err(format!("no price for {name}{}", self.of_card())),
+            };
+            Ok(Part { what, hourly, factor, own: false, included })
         };
-        let gpus = gpu.scale(u64::from(resources.gpu.count), 1);
-        let cpu = self.cpu.scale(resources.cpu_millis, 1000);
-        let memory = self.memory.scale(resources.memory_bytes, crate::base::resources::GIB);
-        Ok(gpus + cpu + memory)
+        Ok([
+            gpu,
+            other(What::Cpu, self.cpu, (r.cpu_millis, 1000), includes.cpu, "a core (`cpu`)")?,
+            other(What::Memory, self.memory, (r.memory_bytes, GIB), includes.memory, "a GiB of memory (`memory`)")?,
+            other(What::Disk, self.disk, (r.disk_bytes, GIB), includes.disk, "a GiB of disk (`disk`)")?,
+        ])
+    }
+
+    fn of_card(&self) -> String {
+        self.card.as_ref().map(|c| format!(" in the rate card `{c}`")).unwrap_or_default()
+    }
+
+    fn gpu_part(&self, r: &Resources) -> Result<Part, String> {
+        let part = |price: Money, factor, own| Part {
+            what: What::Gpu,
+            hourly: price.scale(u64::from(r.gpu.count), 1),
+            factor,
+            own,
+            included: false,
+        };
+        let (capacity, factor) = (r.capacity, self.capacity(r.capacity));
+        let word = match capacity {
+            Capacity::OnDemand => "",
+            Capacity::Spot => "spot ",
+            Capacity::Reserved => "reserved ",
+        };
+        let Some(kind) = &r.gpu.kind else {
+            let price = self.gpu.ok_or_else(|| format!("no price for a GPU of any type{}; name the type, or add `gpu`", self.of_card()))?;
+            return factor.map(|f| part(price, f, false)).ok_or_else(|| format!("no {word}price for a GPU{}", self.of_card()));
+        };
+        let Some(offer) = self.gpus.get(kind.as_str()) else {
+            if let Some((price, factor)) = self.gpu.zip(factor) {
+                return Ok(part(price, factor, false));
+            }
+            let hint = suggest::hint(kind, self.gpus.keys().map(AsRef::as_ref)).map(|h| format!("; {h}")).unwrap_or_default();
+            return Err(format!("no {word}price for the GPU type `{kind}`{}{hint}", self.of_card()));
+        };
+        if let Some(price) = offer.price(capacity, &self.site).filter(|_| capacity != Capacity::OnDemand) {
+            return Ok(part(price, ONE, true));
+        }
+        if let Some((price, factor)) = offer.price(Capacity::OnDemand, &self.site).zip(factor) {
+            return Ok(part(price, factor, false));
+        }
+        let hint = match &self.site.region {
+            _ if offer.regions.is_empty() => String::new(),
+            Some(region) if offer.regions.contains_key(region) => format!(" in {region}"),
+            Some(region) => {
+                let known: Vec<&str> = offer.regions.keys().map(AsRef::as_ref).take(6).collect();
+                format!(" in {region}; it has prices in {}", known.join(", "))
+            }
+            None => {
+                let known: Vec<&str> = offer.regions.keys().map(AsRef::as_ref).take(6).collect();
+                format!(" without a region; set `pool.region` to one of {}", known.join(", "))
+            }
+        };
+        Err(format!("no {word}price for the GPU type `{kind}`{}{hint}", self.of_card()))
     }
 
     /// What a stretch of time costs, priced by the pieces.
@@ -144,7 +252,7 @@ impl Rates {
     /// # Errors
     /// Which price is missing.
     pub fn cost(&self, job: &JobSpec, start: Timestamp, length: Millis) -> Result<Money, String> {
-        let weighted = self.off_peak.weighted(start, length);
+        let weighted = self.hours.weighted(start, length);
         self.total(job, weighted)
     }
 
@@ -153,47 +261,42 @@ impl Rates {
     /// # Errors
     /// Which price is missing.
     pub fn cost_at_most(&self, job: &JobSpec, length: Millis) -> Result<Money, String> {
-        self.total(job, i128::from(length.0) * i128::from(self.off_peak.factor.max(ONE)))
+        self.total(job, i128::from(length.0) * i128::from(self.hours.dearest()))
     }
 
-    /// `weighted` is in milliseconds x parts per million. Rounded once, half to even.
+    /// `weighted` is in milliseconds x parts per million.
     fn total(&self, job: &JobSpec, weighted: i128) -> Result<Money, String> {
-        let hourly = i128::from(self.hourly(&job.resources)?.micros());
-        let class = i128::from(self.priority.get(&job.priority.class).copied().unwrap_or(ONE));
-        let spot = i128::from(if job.resources.capacity == Capacity::Spot { self.spot } else { ONE });
-        let product = hourly.checked_mul(weighted).and_then(|p| p.checked_mul(class)).and_then(|p| p.checked_mul(spot));
+        Ok(self.amount(&self.parts(&job.resources)?, &job.priority.class, weighted))
+    }
+
+    /// The sum of parts. Rounded once, half to even.
+    fn amount(&self, parts: &[Part], class: &str, weighted: i128) -> Money {
+        let class = i128::from(self.priority.get(class).copied().unwrap_or(ONE));
+        let hourly: i128 = parts.iter().map(|p| i128::from(p.hourly.micros()) * i128::from(p.factor)).sum();
         let one = i128::from(ONE);
-        Ok(product.map_or(Money::MAX, |p| Money::from_micros(div_half_even(p, HOUR_MS * one * one * one))))
+        let product = hourly.checked_mul(weighted).and_then(|p| p.checked_mul(class));
+        product.map_or(Money::MAX, |p| Money::from_micros(div_half_even(p, HOUR_MS * one * one * one)))
     }
 
     /// What a stretch of time costs, with its parts and what cheap hours and spot capacity saved. What has no price is refused at
     /// plan; a price that was taken away since counts as nothing here and shows as `rates` of the bill.
     #[must_use]
     pub fn bill(&self, job: &JobSpec, start: Timestamp, length: Millis) -> Bill {
-        let weighted = self.off_peak.weighted(start, length);
-        let dear = i128::from(length.0) * i128::from(ONE);
-        let amount = self.total(job, weighted).unwrap_or_default();
-        let part = |resources: &Resources| {
-            let alone = JobSpec { resources: resources.clone(), priority: job.priority.clone(), ..JobSpec::default() };
-            self.total(&alone, weighted).unwrap_or_default()
-        };
-        let r = &job.resources;
-        let gpu = part(&Resources { cpu_millis: 0, memory_bytes: 0, ..r.clone() });
-        let cpu = part(&Resources { gpu: Gpu::default(), memory_bytes: 0, ..r.clone() });
-        let on_demand = |weighted| {
-            let bought = Resources { capacity: Capacity::OnDemand, ..r.clone() };
-            let alone = JobSpec { resources: bought, priority: job.priority.clone(), ..JobSpec::default() };
-            self.total(&alone, weighted).unwrap_or_default()
-        };
+        let bill = Bill { time: length, rates: Some(self.digest()), ..Bill::default() };
+        let Ok(parts) = self.parts(&job.resources) else { return bill };
+        let (weighted, class) = (self.hours.weighted(start, length), &*job.priority.class);
+        let dear = i128::from(length.0) * i128::from(self.hours.dearest());
+        let of = |parts: &[Part], weighted| self.amount(parts, class, weighted);
+        let amount = of(&parts, weighted);
+        let on_demand = self.parts(&Resources { capacity: Capacity::OnDemand, ..job.resources.clone() }).map(|p| of(&p, weighted));
+        let [gpu, cpu, ..] = parts;
         Bill {
             amount,
-            time: length,
-            gpu,
-            cpu,
-            off_peak_saved: (self.total(job, dear).unwrap_or_default() - amount).max(Money::ZERO),
-            spot_saved: (on_demand(weighted) - amount).max(Money::ZERO),
-            rates: Some(self.digest()),
-            ..Bill::default()
+            gpu: of(&[gpu], weighted),
+            cpu: of(&[cpu], weighted),
+            off_peak_saved: (of(&parts, dear) - amount).max(Money::ZERO),
+            spot_saved: (on_demand.unwrap_or(amount) - amount).max(Money::ZERO),
+            ..bill
         }
     }
 
@@ -241,7 +344,6 @@ impl Rates {
 mod tests {
     use super::*;
     use crate::base::Gpu;
-    use crate::base::resources::GIB;
     use crate::record::Priority;
 
     fn mnist() -> JobSpec {
@@ -278,7 +380,7 @@ mod tests {
     #[test]
     fn what_has_no_price_is_not_free() {
         let mut rates = Rates { gpu: None, ..Rates::default() };
-        rates.gpus.insert("A100".into(), Money::from_micros(2_000_000));
+        rates.gpus.insert("A100".into(), Offer::flat(Money::from_micros(2_000_000)));
         let mut job = mnist();
         job.resources.gpu.kind = Some("H900".to_owned());
         job.estimate.time = Some(TWO_EPOCHS);

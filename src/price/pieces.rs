@@ -6,19 +6,23 @@
 
 use std::sync::Arc;
 
-use super::{ONE, Rates};
+use super::{ONE, Part, Rates, What};
 use crate::base::{Capacity, Millis, Money, Resources, Timestamp};
 use crate::record::JobSpec;
 
 /// A resource with its share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// `GPU`, `CPU`, `memory`.
+    /// `GPU`, `CPU`, `memory`, `disk`.
     pub what: &'static str,
     /// How much of it: `2 x A100`, `2 cores`, `3Gi`.
     pub amount: String,
     /// What that much costs an hour, at factor 1 of window, priority and capacity.
     pub hourly: Money,
+    /// The price is the capacity's own: its factor is in it.
+    pub own: bool,
+    /// It comes with the GPU and is not charged again.
+    pub included: bool,
     /// Its share of the total.
     pub cost: Money,
 }
@@ -26,8 +30,8 @@ pub struct Line {
 /// A stretch of time at one factor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
-    /// Name of the window; none outside all.
-    pub window: Option<Arc<str>>,
+    /// Name of the window.
+    pub window: Arc<str>,
     /// Begin.
     pub from: Timestamp,
     /// End.
@@ -47,8 +51,8 @@ pub struct Breakdown {
     pub stretches: Vec<Stretch>,
     /// Factor of the priority class, parts per million.
     pub priority: u64,
-    /// Factor of the capacity, parts per million.
-    pub capacity: u64,
+    /// Factor of the capacity, parts per million; none where it has prices of its own alone.
+    pub capacity: Option<u64>,
     /// The whole.
     pub total: Money,
 }
@@ -59,54 +63,46 @@ impl Rates {
     /// # Errors
     /// Which price is missing.
     pub fn breakdown(&self, job: &JobSpec, start: Timestamp, length: Millis) -> Result<Breakdown, String> {
-        let total = self.cost(job, start, length)?;
-        let weighted = self.off_peak.weighted(start, length);
-        let mut lines = Vec::new();
-        let (mut known, mut sum) = (Resources { capacity: job.resources.capacity, ..Resources::default() }, Money::ZERO);
-        for (what, amount, more) in parts(&job.resources) {
-            let before = self.hourly(&known)?;
-            more(&mut known, &job.resources);
-            let alone = JobSpec { resources: known.clone(), priority: job.priority.clone(), ..JobSpec::default() };
-            let upto = self.total(&alone, weighted)?;
-            lines.push(Line { what, amount, hourly: self.hourly(&known)? - before, cost: upto - sum });
+        let parts = self.parts(&job.resources)?;
+        let (weighted, class) = (self.hours.weighted(start, length), &*job.priority.class);
+        let (mut lines, mut sum) = (Vec::new(), Money::ZERO);
+        for (i, part) in parts.iter().enumerate() {
+            let upto = self.amount(parts.get(..=i).unwrap_or_default(), class, weighted);
+            let Some((what, amount)) = words(part, &job.resources) else { continue };
+            lines.push(Line { what, amount, hourly: part.hourly, own: part.own, included: part.included, cost: upto - sum });
             sum = upto;
         }
         let mut stretches: Vec<Stretch> = Vec::new();
         let (mut weight, mut sum) = (0_i128, Money::ZERO);
-        let mut wrong = None;
-        self.off_peak.each(start, length, &mut |from, to, factor| {
+        self.hours.each(start, length, &mut |from, to, window| {
+            let (name, factor) = self.hours.windows.get(window).map_or(("always".into(), ONE), |w| (Arc::clone(&w.name), w.factor));
             weight += i128::from(to.since(from).0) * i128::from(factor);
-            let upto = self.total(job, weight).unwrap_or_else(|why| {
-                wrong = Some(why);
-                Money::ZERO
-            });
-            let window = (factor != ONE).then(|| Arc::from("off-peak"));
-            match stretches.last_mut().filter(|s| s.factor == factor) {
+            let upto = self.amount(&parts, class, weight);
+            match stretches.last_mut().filter(|s| s.window == name) {
                 Some(last) => {
                     last.to = to;
                     last.cost += upto - sum;
                 }
-                None => stretches.push(Stretch { window, from, to, factor, cost: upto - sum }),
+                None => stretches.push(Stretch { window: name, from, to, factor, cost: upto - sum }),
             }
             sum = upto;
         });
-        let priority = self.priority.get(&job.priority.class).copied().unwrap_or(ONE);
-        let capacity = if job.resources.capacity == Capacity::Spot { self.spot } else { ONE };
-        wrong.map_or(Ok(Breakdown { lines, stretches, priority, capacity, total }), Err)
+        let charged = |p: &&Part| p.hourly > Money::ZERO && !p.own;
+        let capacity = parts.iter().find(charged).map(|p| p.factor).or_else(|| self.capacity(job.resources.capacity));
+        let capacity = capacity.filter(|_| job.resources.capacity == Capacity::OnDemand || parts.iter().any(|p| charged(&p)));
+        let priority = self.priority.get(class).copied().unwrap_or(ONE);
+        Ok(Breakdown { lines, stretches, priority, capacity, total: self.amount(&parts, class, weighted) })
     }
 }
 
-type Part = (&'static str, String, fn(&mut Resources, &Resources));
-
-/// What a run holds, a resource at a time.
-fn parts(r: &Resources) -> Vec<Part> {
+/// A part in words; none for what the run does not hold.
+fn words(part: &Part, r: &Resources) -> Option<(&'static str, String)> {
     use crate::base::resources::{show_cpu, show_memory};
-    let mut all: Vec<Part> = Vec::new();
-    if r.gpu.count > 0 {
-        let kind = r.gpu.kind.as_deref().unwrap_or("GPU");
-        all.push(("GPU", format!("{} x {kind}", r.gpu.count), |to, from| to.gpu = from.gpu.clone()));
+    let kind = r.gpu.kind.as_deref().unwrap_or("GPU");
+    match part.what {
+        What::Gpu => (r.gpu.count > 0).then(|| ("GPU", format!("{} x {kind}", r.gpu.count))),
+        What::Cpu => Some(("CPU", show_cpu(r.cpu_millis))),
+        What::Memory => Some(("memory", show_memory(r.memory_bytes))),
+        What::Disk => (r.disk_bytes > 0).then(|| ("disk", show_memory(r.disk_bytes))),
     }
-    all.push(("CPU", show_cpu(r.cpu_millis), |to, from| to.cpu_millis = from.cpu_millis));
-    all.push(("memory", show_memory(r.memory_bytes), |to, from| to.memory_bytes = from.memory_bytes));
-    all
 }

@@ -3,12 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::lower::{Lower, description};
-use super::types::{Project, Workflow};
+use super::types::{Project, RatesCard, Workflow};
 
 /// File name and text of every schema of the language, as committed under `schemas/`.
 #[must_use]
 pub fn all() -> Vec<(&'static str, String)> {
-    vec![("project.json", text::<Project>("An Oppen project")), ("workflow.json", text::<Workflow>("An Oppen workflow"))]
+    vec![
+        ("project.json", text::<Project>("An Oppen project")),
+        ("rates.json", text::<RatesCard>("An Oppen rate card")),
+        ("workflow.json", text::<Workflow>("An Oppen workflow")),
+    ]
 }
 
 fn text<T: Lower>(title: &str) -> String {

@@ -57,31 +57,32 @@ fn limits(namespace: &str) -> Vec<Value> {
 }
 
 fn configuration(namespace: &str, rates: &Rates, max_concurrent: u32) -> Vec<Value> {
-    let hours = &rates.off_peak;
     let ppm =
         |factor: u64| format!("{}.{:06}", factor / 1_000_000, factor % 1_000_000).trim_end_matches('0').trim_end_matches('.').to_owned();
     let policies = json!({
         "max_concurrent": max_concurrent.to_string(), "order": "priority, then first in first out",
         "priority.urgent": "1000", "priority.normal": "100", "priority.background": "10",
     });
-    let mut model = json!({
-        "cpu_per_core_hour": rates.cpu.decimal(), "memory_per_gib_hour": rates.memory.decimal(), "currency": "USD",
-        "off_peak.factor": ppm(hours.factor), "off_peak.from": clock(hours.from), "off_peak.to": clock(hours.to), "off_peak.zone": hours.zone.name(),
-        "off_peak.weekends": hours.weekends.to_string(), "spot.factor": ppm(rates.spot), "source": &*rates.source,
-    });
+    let mut model = json!({"currency": "USD", "windows.timezone": rates.hours.zone.name(), "source": &*rates.source});
     if let Some(map) = model.as_object_mut() {
-        map.extend(rates.gpu.map(|m| ("gpu_per_hour".to_owned(), json!(m.decimal()))));
-        map.extend(rates.gpus.iter().map(|(kind, m)| (format!("gpu_per_hour.{kind}"), json!(m.decimal()))));
+        let money = [("gpu_per_hour", rates.gpu), ("cpu_per_core_hour", rates.cpu), ("memory_per_gib_hour", rates.memory)];
+        let money = money.into_iter().chain([("disk_per_gib_hour", rates.disk)]);
+        map.extend(money.filter_map(|(name, price)| price.map(|m| (name.to_owned(), json!(m.decimal())))));
+        for (kind, offer) in &rates.gpus {
+            let price = offer.price(crate::base::Capacity::OnDemand, &rates.site);
+            map.extend(price.map(|m| (format!("gpu_per_hour.{kind}"), json!(m.decimal()))));
+        }
+        map.extend(rates.card.iter().map(|name| ("card".to_owned(), json!(&**name))));
+        map.extend(rates.as_of.iter().map(|date| ("as_of".to_owned(), json!(date.to_string()))));
+        map.extend(rates.hours.windows.iter().map(|w| (format!("window.{}.factor", w.name), json!(ppm(w.factor)))));
+        let factors = [("spot.factor", rates.spot), ("reserved.factor", rates.reserved)];
+        map.extend(factors.into_iter().filter_map(|(name, f)| f.map(|f| (name.to_owned(), json!(ppm(f))))));
         map.extend(rates.priority.iter().map(|(class, f)| (format!("priority.{class}.factor"), json!(ppm(*f)))));
     }
     vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("oppen-scheduling-policies", namespace), "data": policies}),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("oppen-cost-model", namespace), "data": model}),
     ]
-}
-
-fn clock(minute: u32) -> String {
-    format!("{:02}:{:02}", minute / 60, minute % 60)
 }
 
 /// What `oppen apply` does in the namespace, and no more.

@@ -90,6 +90,7 @@ fn container(launch: &Launch, settings: &Settings, image: &str) -> Result<Value,
     }
     let mut limits = json!({"cpu": show_cpu(job.resources.cpu_millis), "memory": job.resources.memory_bytes.to_string()});
     extend(&mut limits, [("nvidia.com/gpu", (job.resources.gpu.count > 0).then(|| json!(job.resources.gpu.count.to_string())))]);
+    extend(&mut limits, [("ephemeral-storage", (job.resources.disk_bytes > 0).then(|| json!(job.resources.disk_bytes.to_string())))]);
     let argv: Vec<String> = launch.argv.iter().map(|a| literal(a)).collect();
     let mut container = json!({
         "name": "run", "image": image, "command": argv, "env": env, "resources": {"limits": limits, "requests": limits},

@@ -21,7 +21,7 @@ use crate::cli::plan::now;
 use crate::cli::session::Session;
 use crate::diff::select::matches_address;
 use crate::expand::Rule;
-use crate::price::{Breakdown, ONE};
+use crate::price::{Breakdown, ONE, Rates};
 use crate::record::{JobSpec, Payer, RunSpec};
 
 /// Most blocks of text; JSON has all.
@@ -76,8 +76,8 @@ pub fn run(here: &Path, args: &Estimate) -> Outcome {
     let wanted = wanted(&session, &addresses)?;
     let blocks = blocks(&session, wanted, start);
     output::write(&args.output.output, |form| match form {
-        Form::Json => output::json(&value(&blocks, start)),
-        _ => text(&blocks, start, session.rates.off_peak.zone),
+        Form::Json => output::json(&value(&blocks, start, &session.rates)),
+        _ => text(&blocks, start, &session.rates),
     })?;
     Ok(Exit::Done)
 }
@@ -147,10 +147,18 @@ const fn word(capacity: Capacity) -> &'static str {
     }
 }
 
-fn text(blocks: &[Block<'_>], start: Timestamp, zone: Tz) -> String {
-    let mut out = String::new();
+/// The card and the place whose prices they are; none for the project's own rates, at no place.
+fn origin(rates: &Rates) -> Option<String> {
+    let mut parts: Vec<String> = rates.card.iter().map(ToString::to_string).collect();
+    parts.extend(rates.as_of.filter(|_| rates.card.is_some()).map(|d| format!("as of {d}")));
+    parts.extend([&rates.site.region, &rates.site.zone].into_iter().flatten().map(ToString::to_string));
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn text(blocks: &[Block<'_>], start: Timestamp, rates: &Rates) -> String {
+    let (mut out, zone, origin) = (String::new(), rates.hours.zone, origin(rates));
     for block in blocks.iter().take(BLOCKS) {
-        write_block(&mut out, block, zone);
+        write_block(&mut out, block, origin.as_deref(), zone);
         out.push('\n');
     }
     if let Some(more) = blocks.len().checked_sub(BLOCKS).filter(|n| *n > 0) {
@@ -166,7 +174,7 @@ fn text(blocks: &[Block<'_>], start: Timestamp, zone: Tz) -> String {
     out
 }
 
-fn write_block(out: &mut String, block: &Block<'_>, zone: Tz) {
+fn write_block(out: &mut String, block: &Block<'_>, origin: Option<&str>, zone: Tz) {
     let job = block.job;
     let name = match &block.runs[..] {
         [one] => one.address.to_string(),
@@ -182,25 +190,28 @@ fn write_block(out: &mut String, block: &Block<'_>, zone: Tz) {
         _ => return,
     };
     let _ = writeln!(out, "  {:<9} {length} ({})", "time", escape(&job.estimate.basis));
+    if let Some(from) = origin {
+        let _ = writeln!(out, "  {:<9} {}", "rates", fit(&escape(from), width().saturating_sub(12)));
+    }
     for line in &priced.lines {
-        let of = format!("{} at {}/h", line.amount, line.hourly);
+        let of = match (line.included, line.own) {
+            (true, _) => format!("{}, with the GPU", line.amount),
+            (_, true) => format!("{} {} at {}/h", line.amount, word(job.resources.capacity), line.hourly),
+            _ => format!("{} at {}/h", line.amount, line.hourly),
+        };
         let _ = writeln!(out, "  {:<9} {} {:>12}", line.what, pad(&fit(&of, 44), 44), line.cost);
     }
     for s in &priced.stretches {
-        let window = s.window.as_deref().unwrap_or("peak");
         let from = local(s.from, zone);
         let to = local(s.to, zone);
         let to = if from.get(..10) == to.get(..10) { to.get(11..).unwrap_or_default().to_owned() } else { to };
         let of = format!("{from} to {to} ({}) x {}", s.to.since(s.from), factor(s.factor));
-        let _ = writeln!(out, "  {:<9} {} {:>12}", fit(&escape(window), 9), pad(&fit(&of, 44), 44), s.cost);
+        let _ = writeln!(out, "  {:<9} {} {:>12}", fit(&escape(&s.window), 9), pad(&fit(&of, 44), 44), s.cost);
     }
-    let class = format!(
-        "{} x {}, {} x {}",
-        escape(&job.priority.class),
-        factor(priced.priority),
-        word(job.resources.capacity),
-        factor(priced.capacity)
-    );
+    let mut class = format!("{} x {}", escape(&job.priority.class), factor(priced.priority));
+    if let Some(of_capacity) = priced.capacity {
+        let _ = write!(class, ", {} x {}", word(job.resources.capacity), factor(of_capacity));
+    }
     let _ = writeln!(out, "  {:<9} {}", "factors", fit(&class, width().saturating_sub(12)));
     let _ = writeln!(out, "  {:<9} {} {:>12}", "total", pad("", 44), style::paint(style::BOLD, &format!("{:>12}", priced.total)));
     if let (many @ 2.., Some(all)) = (block.runs.len(), block.total()) {
@@ -213,7 +224,7 @@ fn write_block(out: &mut String, block: &Block<'_>, zone: Tz) {
     }
 }
 
-fn value(blocks: &[Block<'_>], start: Timestamp) -> Value {
+fn value(blocks: &[Block<'_>], start: Timestamp, rates: &Rates) -> Value {
     let one = |block: &Block<'_>| {
         let mut v = json!({
             "job": block.job.job, "addresses": block.runs.iter().map(|r| &r.address).collect::<Vec<_>>(),
@@ -225,14 +236,14 @@ fn value(blocks: &[Block<'_>], start: Timestamp) -> Value {
                 v["total"] = json!(p.total);
                 v["total_all"] = json!(block.total());
                 v["resources"] =
-                    p.lines.iter().map(|l| json!({"what": l.what, "amount": l.amount, "hourly": l.hourly, "cost": l.cost})).collect();
+                    p.lines.iter().map(|l| json!({"what": l.what, "amount": l.amount, "hourly": l.hourly, "own_price": l.own, "included": l.included, "cost": l.cost})).collect();
                 v["windows"] = p
                     .stretches
                     .iter()
                     .map(|s| json!({"window": s.window, "from": s.from.to_string(), "to": s.to.to_string(), "seconds": s.to.since(s.from).as_secs_f64(), "factor": factor(s.factor), "cost": s.cost}))
                     .collect();
                 v["priority"] = json!({"class": block.job.priority.class, "factor": factor(p.priority)});
-                v["capacity"] = json!({"kind": word(block.job.resources.capacity), "factor": factor(p.capacity)});
+                v["capacity"] = json!({"kind": word(block.job.resources.capacity), "factor": p.capacity.map(factor)});
                 v["budgets"] = block
                     .budgets
                     .iter()
@@ -246,7 +257,9 @@ fn value(blocks: &[Block<'_>], start: Timestamp) -> Value {
     };
     let unpriced: usize = blocks.iter().filter(|b| b.priced.is_err()).map(|b| b.runs.len()).sum();
     json!({
-        "format_version": 1, "start": start.to_string(), "total": blocks.iter().filter_map(Block::total).sum::<Money>(), "unpriced": unpriced,
+        "format_version": 1, "start": start.to_string(),
+        "rates": {"card": rates.card, "as_of": rates.as_of.map(|d| d.to_string()), "region": rates.site.region, "zone": rates.site.zone},
+        "total": blocks.iter().filter_map(Block::total).sum::<Money>(), "unpriced": unpriced,
         "blocks": blocks.iter().map(one).collect::<Vec<_>>(),
     })
 }

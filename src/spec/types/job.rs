@@ -129,6 +129,8 @@ document! {
         "cpu" cpu: Option<Templ<Cpu>>,
         /// Memory: `512Mi`, `16Gi`.
         "memory" memory: Option<Templ<Memory>>,
+        /// Disk of its own: `100Gi`. On Kubernetes it is ephemeral storage; locally it is priced and not held.
+        "disk" disk: Option<Templ<Memory>>,
         /// How the machine is bought: `on-demand`, `spot` or `reserved`.
         "capacity" capacity: Option<Plain<Capacity>>,
         /// The same in the words of Kubernetes.
@@ -200,9 +202,9 @@ document! {
 document! {
     /// When a run may start.
     "start" pub struct StartDecl {
-        /// `off-peak`: wait for cheap hours.
+        /// Wait for these hours of the rate card, such as `off-peak`; `any` waits for none.
         "window" window: Option<Word>,
-        /// Start in time for this moment all the same (RFC 3339).
+        /// Be done by this moment all the same (RFC 3339): start earlier where the estimate needs it, and by then where there is none.
         "by" by: Option<Word>,
     }
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod job;
 mod project;
+mod rates;
 mod sweep;
 mod tracking;
 mod workflow;
@@ -13,7 +14,8 @@ use crate::spec::scalar::{Plain, Templ};
 
 pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
-pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, OffPeakDecl, PoolDecl, Project, QuotasDecl, RatesDecl, TeamDecl};
+pub use project::{KubernetesDecl, LimitsDecl, ModelDecl, PoolDecl, Project, QuotasDecl, TeamDecl};
+pub use rates::{GpuPrices, OffPeakDecl, Priced, RatesCard, RatesDecl, RegionPrices, WindowDecl, ZonePrices};
 pub use sweep::{Matrix, MatrixAxis, MethodOptions, MetricDecl, Parameter, PruneDecl, Sweep, WrittenPoint};
 pub use tracking::{MlflowDecl, TrackingDecl};
 pub use workflow::{InputDecl, Workflow};

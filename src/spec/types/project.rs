@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{BudgetDecl, EstimateDecl, TrackingDecl, Word};
+use super::{BudgetDecl, EstimateDecl, RatesDecl, TrackingDecl, Word};
 use crate::base::{Millis, Money};
 use crate::spec::lower::{Must, Named};
-use crate::spec::scalar::{Cpu, Memory, Plain, Ppm};
+use crate::spec::scalar::{Cpu, Memory, Plain};
 
 document! {
     /// The project file `oppen.yaml`: where runs run, what they may use and what that costs.
@@ -22,7 +22,7 @@ document! {
         "backend" backend: Option<Word>,
         /// Capacity that admits runs.
         "pool" pool: Option<PoolDecl>,
-        /// What resources cost; the built-in rates hold where it says nothing.
+        /// What resources cost; the built-in rates hold where it says nothing. `pool.rates` can name a card of its own instead.
         "rates" rates: Option<RatesDecl>,
         /// Default estimates by model type.
         "models" models: Named<ModelDecl>,
@@ -62,6 +62,12 @@ document! {
         "quotas" quotas: Option<QuotasDecl>,
         /// Further quotas by priority class.
         "classes" classes: Named<QuotasDecl>,
+        /// The rate card that holds here: the name of a document of kind Rates. Without it, `rates` of the project.
+        "rates" rates: Option<Word>,
+        /// Region that runs run in, where the card has prices by region.
+        "region" region: Option<Word>,
+        /// Zone of that region.
+        "zone" zone: Option<Word>,
     }
 }
 
@@ -106,50 +112,6 @@ document! {
         "timeout" timeout: Option<Plain<Millis>>,
         /// Expected cost.
         "cost" cost: Option<Plain<Money>>,
-    }
-}
-
-document! {
-    /// What resources cost by the hour.
-    "rates" pub struct RatesDecl {
-        /// `USD`, the only currency that is counted.
-        "currency" currency: Option<Word>,
-        /// A GPU of any type not named below (built in: 0.50 USD).
-        "gpu" gpu: Option<Plain<Money>>,
-        /// GPUs by type.
-        "gpus" gpus: Named<Plain<Money>>,
-        /// A core (built in: 0.05 USD).
-        "cpu" cpu: Option<Plain<Money>>,
-        /// A GiB of memory (built in: 0.005 USD).
-        "memory" memory: Option<Plain<Money>>,
-        /// Cheap hours.
-        "off_peak" off_peak: Option<OffPeakDecl>,
-        /// Factors by priority class (built in: urgent 1.5, background 0.8).
-        "priority" priority: Named<Plain<Ppm>>,
-        /// Factor of spot capacity (built in: 0.3).
-        "spot" spot: Option<Plain<Ppm>>,
-        /// Date of the prices.
-        "as_of" as_of: Option<Word>,
-        /// Where the prices are from.
-        "source" source: Option<Word>,
-    }
-}
-
-document! {
-    /// Hours at a lower price.
-    "off_peak" pub struct OffPeakDecl {
-        /// Factor of the price (built in: 0.5).
-        "factor" factor: Option<Plain<Ppm>>,
-        /// Start of the cheap hours, `22:00`.
-        "from" from: Option<Word>,
-        /// End of the cheap hours, `08:00`.
-        "to" to: Option<Word>,
-        /// Whether Saturdays and Sundays are cheap all day.
-        "weekends" weekends: Option<Plain<bool>>,
-        /// Days that are cheap from midnight to midnight: `[2026-12-25]`.
-        "holidays" holidays: Vec<Word>,
-        /// Time zone by its IANA name, such as `Europe/Berlin` (built in: UTC).
-        "timezone" timezone: Option<Word>,
     }
 }
 
