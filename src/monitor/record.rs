@@ -164,7 +164,7 @@ fn budget(b: Standing) -> Budget {
 }
 
 fn spend(store: &Store, scene: &Scene, now: Timestamp, live: Money) -> Result<Spend, StoreError> {
-    let zone = scene.rates.off_peak.zone;
+    let zone = scene.rates.hours.zone;
     let midnight =
         now.utc().and_then(|t| zone.from_local_datetime(&t.with_timezone(&zone).date_naive().and_time(NaiveTime::MIN)).earliest());
     let today = midnight.map(|t| Timestamp(t.timestamp_millis()));
