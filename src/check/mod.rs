@@ -203,6 +203,19 @@ pub fn run_cost(desired: &Desired, priced: &[(&RunSpec, &Estimate)], limits: Opt
     verdicts
 }
 
+/// Jobs whose cost nobody knows: never nothing.
+#[must_use]
+pub fn unpriced(desired: &Desired, priced: &[(&RunSpec, &Estimate)], blocks: bool) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    // A price that is missing is told by `prices`.
+    for (run, estimate) in priced.iter().filter(|(_, e)| e.cost.is_none() && e.time.is_none()) {
+        let message = format!("has no price: {}", estimate.basis);
+        push_once(&mut verdicts, desired, run, "unpriced", message, "an unpriced run is not free: declare its `estimate` and its rates");
+    }
+    verdicts.iter_mut().for_each(|v| v.blocks = blocks);
+    verdicts
+}
+
 fn per_job(desired: &Desired, runs: &[&RunSpec], rule: &str, judge: impl Fn(&JobSpec) -> Option<(String, String)>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let mut last: Option<&Arc<JobSpec>> = None;

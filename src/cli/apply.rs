@@ -21,6 +21,7 @@ use crate::base::{Money, SourceMap, Timestamp};
 use crate::diff::{Action, Plan, outlook};
 use crate::drive::{Clock, Control, Drive, DriveError, End, Settings};
 use crate::engine::{self, Engine, Input};
+use crate::expand::Desired;
 use crate::files::{Objects, STATE_FOLDER};
 use crate::price::Rates;
 use crate::record::{RunRecord, RunStatus, State, Tally};
@@ -72,7 +73,9 @@ pub fn run(here: &Path, args: &args::Apply) -> Outcome {
                     .hint(format!("apply it with `--backend {}`", saved.backend)));
             }
             args.files.paths.first().map_or(Ok(()), |path| detach::taken(&here.join(path)))?;
-            Ok(saved.clone())
+            let mut plan = saved.clone();
+            args.unpriced.judge(&mut plan, &Desired::default());
+            Ok(plan)
         });
     }
     let session = Session::from_files(here, &args.files);
@@ -86,7 +89,11 @@ pub fn run(here: &Path, args: &args::Apply) -> Outcome {
         sources: &loaded.sources,
         json,
     };
-    locked(&ground, args, |state, store, now| session.plan(Some(store), state, &args.part, now))
+    locked(&ground, args, |state, store, now| {
+        let mut plan = session.plan(Some(store), state, &args.part, now)?;
+        args.unpriced.judge(&mut plan, &session.desired);
+        Ok(plan)
+    })
 }
 
 fn saved_plan(here: &Path, args: &args::Apply) -> Result<Option<Plan>, Failure> {

@@ -53,6 +53,8 @@ pub enum Command {
     Logs(Logs),
     /// Tell everything about one run: what it is, why it waits, how it went
     Explain(Explain),
+    /// Show what a change of files would run and cost, and refuse it where a check is against it
+    Ci(super::ci::Ci),
     /// What runs cost, piece by piece
     Cost(super::cost::Cost),
     /// Where budgets stand, and whether a plan fits
@@ -191,6 +193,12 @@ pub struct Plan {
     /// Explain the action of one run
     #[arg(long, value_name = "ADDR")]
     pub explain: Option<String>,
+    /// Show also what the files change against a branch, tag or commit (as `ci` does)
+    #[arg(long, value_name = "REF", conflicts_with = "explain")]
+    pub base: Option<String>,
+    /// What runs without a price do
+    #[arg(long, value_enum, default_value_t = super::ci::Unpriced::Warn, value_name = "WHAT")]
+    pub unpriced: super::ci::Unpriced,
     /// Exit with 2 for changes and 6 for drift alone
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -211,6 +219,9 @@ pub struct Apply {
     /// Apply only if the plan is expected to cost no more (its worst case is held by budgets, not by this)
     #[arg(long, value_name = "USD", value_parser = super::output::money)]
     pub max_cost: Option<crate::base::Money>,
+    /// What runs without a price do
+    #[arg(long, value_enum, default_value_t = super::ci::Unpriced::Warn, value_name = "WHAT")]
+    pub unpriced: super::ci::Unpriced,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -4,6 +4,7 @@ pub mod args;
 mod apply;
 mod backends;
 pub mod budget;
+pub mod ci;
 pub mod cost;
 pub mod dashboard;
 mod desk;
@@ -106,6 +107,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::History(args) => status::history(&here, args),
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),
+        Command::Ci(args) => ci::run(&here, args),
         Command::Cost(args) => cost::run(&here, args),
         Command::Budget(args) => budget::run(&here, args),
         Command::Rates(args) => rates::run(&here, args),

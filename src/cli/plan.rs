@@ -22,7 +22,9 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
     let now = now();
     let store = Store::open_existing(&session.state_folder())?;
     let state = store.as_ref().map_or_else(|| Ok(State::default()), Store::load)?;
-    let plan = session.plan(store.as_ref(), &state, &args.part, now)?;
+    let mut plan = session.plan(store.as_ref(), &state, &args.part, now)?;
+    args.unpriced.judge(&mut plan, &session.desired);
+    let change = args.base.as_ref().map(|base| super::ci::of_plan(here, &args.files, base, now)).transpose()?;
     if let Some(address) = &args.explain {
         let text = plan_text::explain(&plan, address, now).ok_or_else(|| {
             Failure::new(Exit::Usage, format!("the plan has no action for `{}`", crate::base::text::escape(address)))
@@ -31,6 +33,10 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
         output::print(&text)?;
     } else {
         show(&plan, &args.files.output.output, now, args.expand, &session.loaded)?;
+        // The change belongs to the plan's text: in other forms it is `ci` that has it.
+        if let Some(change) = change.filter(|_| !output::is_json(&args.files.output.output)) {
+            output::print(&format!("\n{change}"))?;
+        }
     }
     if let Some(file) = &args.save {
         save(&plan, file)?;

@@ -48,6 +48,25 @@ pub struct Session {
     verdicts: Vec<Verdict>,
 }
 
+/// What says how large the pool is.
+type Limiter = fn(&Loaded, BackendKind) -> Limits;
+
+/// How files alone are looked at.
+pub struct Look<'a> {
+    /// The project's root, a real path.
+    pub root: &'a Path,
+    /// Where paths begin.
+    pub here: &'a Path,
+    /// Files and folders; without any the whole project.
+    pub paths: &'a [PathBuf],
+    /// Inputs.
+    pub set: &'a [(String, String)],
+    /// Where runs run.
+    pub backend: Option<BackendKind>,
+    /// Whether there must be a workflow, and every input of `set`.
+    pub must: bool,
+}
+
 /// The project's root and where runs run, without reading workflows.
 pub struct Place {
     /// What was read: the project document alone.
@@ -139,11 +158,59 @@ impl Session {
         Self::expand(loaded, &args.set, args.backend, diags)
     }
 
-    fn expand(loaded: Loaded, set: &[(String, String)], backend: Option<BackendKind>, mut diags: Diagnostics) -> Self {
+    fn expand(loaded: Loaded, set: &[(String, String)], backend: Option<BackendKind>, diags: Diagnostics) -> Self {
+        let root = loaded.root.clone();
+        let mut digests = Digests::new(&root);
+        let mut session = Self::expand_by(loaded, set, (backend, limits_of), &mut |path| digests.of(path), diags);
+        session.ask_namespace();
+        session
+    }
+
+    /// From files alone, whatever machine, cluster or state there is.
+    #[must_use]
+    pub fn offline(look: &Look<'_>, digester: &mut expand::Digester<'_>) -> Self {
+        let mut diags = Diagnostics::default();
+        let loaded = files::load_in(look.root, look.here, look.paths, &mut diags);
+        if look.must && loaded.workflows.is_empty() && diags.is_empty() {
+            diags.push(
+                Diagnostic::error("no-workflows", None, "there are no workflows to plan")
+                    .hint("name a file, put workflows into workflows/, or run `oppen init`"),
+            );
+        }
+        Self::of_look(look, loaded, digester, diags)
+    }
+
+    /// The project document alone, where none of the wanted files is there.
+    #[must_use]
+    pub fn offline_without_workflows(look: &Look<'_>, digester: &mut expand::Digester<'_>) -> Self {
+        let mut diags = Diagnostics::default();
+        let mut loaded = files::load_in(look.root, look.here, &[], &mut diags);
+        loaded.workflows.clear();
+        Self::of_look(look, loaded, digester, Diagnostics::default())
+    }
+
+    fn of_look(look: &Look<'_>, loaded: Loaded, digester: &mut expand::Digester<'_>, diags: Diagnostics) -> Self {
+        // An input that an older version of the files does not have is none that it can be given.
+        let has = |name: &str| {
+            let (scope, name) = name.split_once('.').map_or((None, name), |(w, n)| (Some(w), n));
+            let mut all = loaded.workflows.iter().map(|(w, _)| w);
+            all.any(|w| scope.is_none_or(|s| s == &*w.name.0.0) && w.inputs.get(name).is_some())
+        };
+        let set: Vec<(String, String)> = look.set.iter().filter(|(k, _)| look.must || has(k)).cloned().collect();
+        Self::expand_by(loaded, &set, (look.backend, declared_limits), digester, diags)
+    }
+
+    fn expand_by(
+        loaded: Loaded,
+        set: &[(String, String)],
+        (backend, limits): (Option<BackendKind>, Limiter),
+        digester: &mut expand::Digester<'_>,
+        mut diags: Diagnostics,
+    ) -> Self {
         let backend = backend_of(&loaded, backend, &mut diags);
         let cards = Cards::read(loaded.project.as_ref(), &loaded.rates, super::plan::now(), &mut diags);
         let rates = cards.rates();
-        let limits = limits_of(&loaded, backend);
+        let limits = limits(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();
         let request = expand::Request {
@@ -153,8 +220,7 @@ impl Session {
             set: &set,
             sources: &loaded.sources,
         };
-        let mut digests = Digests::new(&loaded.root);
-        let mut expanded = expand::expand(&request, &mut |path| digests.of(path), &mut diags);
+        let mut expanded = expand::expand(&request, digester, &mut diags);
         crate::price::refused::add(&rates, &expanded.refused, &mut diags);
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
@@ -163,9 +229,7 @@ impl Session {
             super::backends::tracking(project, &mut diags);
         }
         let (ceiling, verdicts) = (Quotas::default(), Vec::new());
-        let mut session = Self { loaded, diags, desired, templates, rates, cards, rules, limits, backend, ceiling, verdicts };
-        session.ask_namespace();
-        session
+        Self { loaded, diags, desired, templates, rates, cards, rules, limits, backend, ceiling, verdicts }
     }
 
     /// On Kubernetes the namespace's quotas hold too, as far as they can be read.
@@ -326,6 +390,13 @@ fn limits_of(loaded: &Loaded, backend: BackendKind) -> Limits {
         BackendKind::Local => Limits::read(pool, &machine()),
         BackendKind::Kubernetes => Limits { soft: false, ..Limits::read(pool, &Quotas::default()) },
     };
+    loaded.project.as_ref().map_or(limits.clone(), |p| limits.with_teams(&p.teams))
+}
+
+/// The pool as far as the project declares it: what this machine has does not count.
+fn declared_limits(loaded: &Loaded, _: BackendKind) -> Limits {
+    let pool = loaded.project.as_ref().and_then(|p| p.pool.as_ref());
+    let limits = Limits { soft: false, ..Limits::read(pool, &Quotas::default()) };
     loaded.project.as_ref().map_or(limits.clone(), |p| limits.with_teams(&p.teams))
 }
 

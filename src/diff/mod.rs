@@ -3,6 +3,8 @@
 //! In: [`Desired`] runs, [`State`], finished work of the past, drift of outputs, rates and limits. Out: [`Plan`]. Must never look
 //! at files or the clock: `now` comes in.
 
+pub mod change;
+pub mod judge;
 mod learned;
 pub mod outlook;
 pub mod plan;

@@ -171,7 +171,7 @@ pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
     d.compare("retry", retry(&old.retry), retry(&new.retry));
     d.compare("parallel", old.parallel.map(|n| n.to_string()), new.parallel.map(|n| n.to_string()));
     limits(&mut d, before, after);
-    d.compare("resources.capacity", Some(format!("{:?}", old.resources.capacity)), Some(format!("{:?}", new.resources.capacity)));
+    d.compare("resources.capacity", Some(old.resources.capacity.word().to_owned()), Some(new.resources.capacity.word().to_owned()));
     d.compare("team", old.team.clone(), new.team.clone());
     d.maps("labels", &old.labels, &new.labels, Clone::clone);
     d.0

@@ -45,15 +45,24 @@ pub fn find_root(start: &Path) -> Option<PathBuf> {
     start.ancestors().find(|folder| folder.join(PROJECT_FILE).is_file()).map(Path::to_owned)
 }
 
+/// The project's root for a command started in `here` (a real path) on these files.
+#[must_use]
+pub fn root_of(here: &Path, named: &[PathBuf]) -> PathBuf {
+    // A file named by the caller belongs to the project that it lies in.
+    let anchor = named.first().map(|p| here.join(p)).and_then(|p| p.canonicalize().ok());
+    let start = anchor.as_deref().map_or(here, |p| if p.is_dir() { p } else { p.parent().unwrap_or(p) });
+    find_root(start).or_else(|| find_root(here)).unwrap_or_else(|| if start.starts_with(here) { here.to_owned() } else { start.to_owned() })
+}
+
 /// Reads the project around `here` with the files that `named` lists; without any, `oppen.yaml` and `workflows/**/*.yaml`.
 pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     let here = here.canonicalize().unwrap_or_else(|_| here.to_owned());
-    // A file named by the caller belongs to the project that it lies in.
-    let anchor = named.first().map(|p| here.join(p)).and_then(|p| p.canonicalize().ok());
-    let start = anchor.as_deref().map_or(here.as_path(), |p| if p.is_dir() { p } else { p.parent().unwrap_or(p) });
-    let root = find_root(start)
-        .or_else(|| find_root(&here))
-        .unwrap_or_else(|| if start.starts_with(&here) { here.clone() } else { start.to_owned() });
+    load_in(&root_of(&here, named), &here, named, diags)
+}
+
+/// As [`load`], for a root that is known.
+pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
+    let root = root.to_owned();
     let mut loader = Loader { root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: Vec::new() };
     let mut loaded = Loaded {
         root: root.clone(),
@@ -71,7 +80,7 @@ pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
         sort_in(documents, false, named.is_empty(), &mut loaded, loader.diags);
         loader.cards(&mut loaded);
     }
-    let files = if named.is_empty() { loader.folder(&root.join("workflows"), 0, false) } else { loader.named(&here, named) };
+    let files = if named.is_empty() { loader.folder(&root.join("workflows"), 0, false) } else { loader.named(here, named) };
     for (file, explicit) in files {
         let documents = loader.documents(&file, None);
         sort_in(documents, explicit, true, &mut loaded, loader.diags);

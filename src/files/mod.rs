@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::base::Digest;
 
-pub use load::{Loaded, PROJECT_FILE, STATE_FOLDER, find_root, load};
+pub use load::{Loaded, PROJECT_FILE, STATE_FOLDER, find_root, load, load_in, root_of};
 pub use objects::Objects;
 
 /// Reads digests of input files below a root, each path once.
