@@ -188,6 +188,7 @@ fn every_form_comes_at_once_and_means_the_same() {
     let read = |name: &str| std::fs::read_to_string(lab.path().join(name)).expect(name);
     insta::assert_snapshot!(stable(&read("c.md")), @r#"
 <!-- oppen:ci:lab -->
+<!-- oppen:delta 3.061 blocked -->
 ### :x: Oppen `lab`: \$4.30 → \$7.37 (+\$3.07, +71%), blocked by 1 finding
 
 | | Before | After | Change |
@@ -292,4 +293,7 @@ fn inputs_count_as_git_sees_them() {
 
 mod ci {
     mod bad;
+    mod comment;
+    mod policy;
+    mod ship;
 }

@@ -2,6 +2,8 @@
 //!
 //! In: what a plan would run, with prices. Out: [`Verdict`]s with a reason. Must never change the plan.
 
+pub mod policy;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

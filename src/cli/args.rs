@@ -61,6 +61,8 @@ pub enum Command {
     Budget(super::budget::Budget),
     /// What resources cost, how old these prices are, and prices of clouds read in
     Rates(super::rates::RatesArgs),
+    /// List the rules that plans are held to, and test them
+    Policy(super::policy::PolicyArgs),
     /// End runs
     Cancel(Select),
     /// Run again what failed, was cancelled or was skipped

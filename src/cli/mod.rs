@@ -20,6 +20,7 @@ mod plan_schema;
 mod plan_text;
 mod problems;
 mod progress;
+pub mod policy;
 pub mod queue;
 pub mod rates;
 mod runs;
@@ -108,6 +109,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),
         Command::Ci(args) => ci::run(&here, args),
+        Command::Policy(args) => policy::run(&here, args),
         Command::Cost(args) => cost::run(&here, args),
         Command::Budget(args) => budget::run(&here, args),
         Command::Rates(args) => rates::run(&here, args),

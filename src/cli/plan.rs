@@ -34,7 +34,9 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
     } else {
         show(&plan, &args.files.output.output, now, args.expand, &session.loaded)?;
         // The change belongs to the plan's text: in other forms it is `ci` that has it.
-        if let Some(change) = change.filter(|_| !output::is_json(&args.files.output.output)) {
+        let targets = &args.files.output.output;
+        let shown = targets.is_empty() || targets.iter().any(|t| t.form == Format::Text && t.file.is_none());
+        if let Some(change) = change.filter(|_| shown) {
             output::print(&format!("\n{change}"))?;
         }
     }
@@ -122,7 +124,7 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
         "digests": plan.digests, "runs": runs, "edges": plan.edges, "drift": plan.drift, "budgets": plan.budgets, "quotas": plan.quotas,
         "checks": checks, "templates": plan.templates, "errored": plan.errored,
         "summary": {"actions": counts, "unchanged": plan.unchanged, "in_progress": plan.in_progress, "cost": plan.cost, "worst": plan.worst,
-            "unpriced": plan.unpriced, "saved": plan.saved, "end": plan.end.map(|e| e.to_string()), "blocked": plan.is_blocked()},
+            "unpriced": plan.unpriced, "overrun": plan.overrun, "saved": plan.saved, "end": plan.end.map(|e| e.to_string()), "blocked": plan.is_blocked()},
     })
 }
 

@@ -65,7 +65,7 @@ fn schema() -> Value {
             "drift": {"type": "array", "items": object(&["address", "path", "what"], json!({"address": {"type": "string"}, "path": {"type": "string"}, "what": {"enum": ["missing", "changed"]}}))},
             "budgets": {"type": "array", "items": budget}, "quotas": {"type": "object"}, "checks": {"type": "array", "items": check},
             "templates": {"type": "array", "items": {"type": "string"}}, "errored": {"type": "boolean"},
-            "summary": object(&["actions", "unchanged", "cost", "unpriced", "blocked"], json!({"actions": {"type": "object", "additionalProperties": count}, "unchanged": count, "in_progress": count, "cost": money, "worst": maybe_money, "unpriced": count, "saved": money, "end": maybe_text, "blocked": {"type": "boolean"}})),
+            "summary": object(&["actions", "unchanged", "cost", "unpriced", "blocked"], json!({"actions": {"type": "object", "additionalProperties": count}, "unchanged": count, "in_progress": count, "cost": money, "worst": maybe_money, "unpriced": count, "overrun": maybe_money, "saved": money, "end": maybe_text, "blocked": {"type": "boolean"}})),
         }),
     );
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");

@@ -159,6 +159,10 @@ fn write_money(out: &mut String, plan: &Plan) {
         let text = format!("Budget of {}: {sum}", escape(&line.scope));
         let _ = writeln!(out, "{}", if line.exceeded { paint(BAD, &text) } else { text });
     }
+    if let Some(most) = plan.overrun.filter(|m| *m > Money::ZERO) {
+        let text = format!("At most {most} beyond hard budgets (grace + 30s of what runs at once).");
+        let _ = writeln!(out, "{}", paint(DIM, &fit(&text, width())));
+    }
     let unpriced: Vec<&Planned> =
         plan.runs.iter().filter(|r| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_none())).collect();
     if let Some(first) = unpriced.first() {

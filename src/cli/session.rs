@@ -13,6 +13,7 @@ use super::{output, problems};
 use crate::backend::kubernetes::{Settings, namespace};
 use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
 use crate::check::Verdict;
+use crate::check::policy::{self, Policy};
 use crate::diff::{self, Plan, select};
 use crate::engine::Engine;
 use crate::expand::{self, Desired, Given, Root};
@@ -38,6 +39,8 @@ pub struct Session {
     pub cards: Cards,
     /// Budgets.
     pub rules: Vec<expand::Rule>,
+    /// The rules that plans are held to.
+    pub policies: Vec<Policy>,
     /// The pool.
     pub limits: Limits,
     /// Where runs run.
@@ -225,11 +228,12 @@ impl Session {
         let templates = std::mem::take(&mut expanded.templates);
         let desired = crate::graph::seal(expanded, &mut diags);
         let rules = expand::budget::rules(loaded.project.as_ref(), &desired, &mut diags);
+        let policies = policy::compile(loaded.project.as_ref(), &loaded.policies, &loaded.sources, &mut diags);
         if let Some(project) = &loaded.project {
             super::backends::tracking(project, &mut diags);
         }
         let (ceiling, verdicts) = (Quotas::default(), Vec::new());
-        Self { loaded, diags, desired, templates, rates, cards, rules, limits, backend, ceiling, verdicts }
+        Self { loaded, diags, desired, templates, rates, cards, rules, policies, limits, backend, ceiling, verdicts }
     }
 
     /// On Kubernetes the namespace's quotas hold too, as far as they can be read.
@@ -317,7 +321,7 @@ impl Session {
         crate::engine::reserved(&mut treasury, state);
         let user = crate::store::me("plan", now).who().into();
         let nothing = ();
-        Ok(diff::plan(&diff::Request {
+        let mut plan = diff::plan(&diff::Request {
             desired: &self.desired,
             state,
             history: past.as_ref().map_or(&nothing as &dyn diff::History, |p| p),
@@ -340,9 +344,13 @@ impl Session {
             files: &planned,
             whole: self.loaded.whole,
             select: &selection,
+            policies: &self.policies,
             verdicts: self.verdicts.clone(),
             templates: self.templates.clone(),
-        }))
+        });
+        let live = state.runs.values().filter(|r| !r.status.is_terminal()).map(|r| (&r.spec.job, 1));
+        plan.overrun = crate::engine::overrun(plan.starting().chain(live), slots, &treasury);
+        Ok(plan)
     }
 
     fn check_targets(&self, part: &Part) -> Result<(), Failure> {

@@ -239,6 +239,7 @@ fn actions(base: Option<&Side<'_>>, head: &Side<'_>, at: Timestamp) -> Vec<Plann
         files: &FxHashSet::default(),
         whole: true,
         select: &select::Selection::default(),
+        policies: &[],
         verdicts: Vec::new(),
         templates: Vec::new(),
     });

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::change::Sum;
 use crate::base::{Money, Timestamp};
+use crate::check::policy::{self, Policy};
 use crate::check::{self, BudgetLine, Sums, Verdict};
 use crate::expand::{Desired, Rule};
 use crate::price::Rates;
@@ -33,6 +34,8 @@ pub struct Side<'a> {
     pub rules: &'a [Rule],
     /// Its pool, as far as it is declared.
     pub limits: &'a Limits,
+    /// The rules of the edit: those that hold once it is merged.
+    pub policies: &'a [Policy],
     /// Whether a run without a price is refused.
     pub unpriced_blocks: bool,
 }
@@ -143,6 +146,7 @@ pub fn judge(side: &Side<'_>, at: Timestamp) -> Judgement {
     verdicts.extend(check::prices(side.desired, &runs, side.rates));
     verdicts.extend(check::run_cost(side.desired, &priced, limits));
     verdicts.extend(check::each_run(side.desired, &priced, treasury.accounts()));
+    verdicts.extend(policy::judge(side.policies, side.desired, &priced));
     verdicts.extend(check::unpriced(side.desired, &priced, side.unpriced_blocks));
     // Runs without a price are told job by job.
     verdicts.extend(check::budgets(treasury.accounts(), &budgets).into_iter().filter(|v| &*v.rule != "unpriced"));

@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::base::{Address, Digest, Fingerprint, Timestamp};
 use crate::check::Verdict;
+use crate::check::policy::Policy;
 use crate::expand::Desired;
 use crate::expand::domain::Domain;
 use crate::price::Rates;
@@ -95,6 +96,8 @@ pub struct Request<'a> {
     pub whole: bool,
     /// Which actions are wanted.
     pub select: &'a select::Selection,
+    /// The rules that the plan is held to.
+    pub policies: &'a [Policy],
     /// Further verdicts (limits of the namespace).
     pub verdicts: Vec<Verdict>,
     /// Templates that were left out.

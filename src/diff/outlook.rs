@@ -72,6 +72,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         cost,
         worst: worst.filter(|_| starts),
         unpriced,
+        overrun: None,
         end,
         templates: request.templates.clone(),
         errored: false,
@@ -150,6 +151,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));
+    all.extend(check::policy::judge(request.policies, request.desired, &priced));
     all.extend(check::each_run(request.desired, &priced, request.treasury.accounts()));
     all
 }

@@ -9,7 +9,7 @@ use crate::base::{Address, Digest, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
 use crate::expand::Rule;
 use crate::queue::Limits;
-use crate::record::{Estimate, Finished, RunSpec};
+use crate::record::{Estimate, Finished, JobSpec, RunSpec};
 
 /// Version of the plan's JSON.
 pub const FORMAT_VERSION: u32 = 1;
@@ -173,6 +173,9 @@ pub struct Plan {
     pub worst: Option<Money>,
     /// Runs without a price.
     pub unpriced: usize,
+    /// Most by which real spending passes hard budgets, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrun: Option<Money>,
     /// When the last run is thought to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
@@ -184,6 +187,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Jobs of what it starts, each with how many of its runs.
+    pub fn starting(&self) -> impl Iterator<Item = (&Arc<JobSpec>, usize)> {
+        let specs: Vec<&Arc<RunSpec>> = self.runs.iter().filter(|r| r.action.runs()).filter_map(|r| r.spec.as_ref()).collect();
+        let mut groups: Vec<(&Arc<JobSpec>, usize)> = Vec::new();
+        for spec in specs {
+            match groups.last_mut().filter(|(job, _)| Arc::ptr_eq(job, &spec.job)) {
+                Some((_, n)) => *n += 1,
+                None => groups.push((&spec.job, 1)),
+            }
+        }
+        groups.into_iter()
+    }
+
     /// True when a check refuses it.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

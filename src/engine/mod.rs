@@ -25,7 +25,7 @@ use crate::queue::{Demand, Gate, Limits, Pool, Treasury, WaitReason};
 use crate::record::{Event, Pause, Payer, RunRecord, RunStatus, State};
 use index::Index;
 
-pub use money::reserved;
+pub use money::{overrun, reserved};
 pub use port::{Command, Input, Launch, Observation, Order, Step, Submission};
 
 /// Silence after which an attempt is asked after again.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::index::Index;
 use super::port::Command;
-use super::{Engine, attempt_id, payer};
+use super::{Engine, SLACK, attempt_id, payer};
 use crate::base::{Address, AttemptId, Millis, Money, Timestamp};
 use crate::expand::Scope;
-use crate::queue::{Ask, Treasury};
-use crate::record::{Attempt, Bill, Cause, Event, Outcome, Payer, RunRecord, State};
+use crate::queue::{Account, Ask, Treasury};
+use crate::record::{Attempt, Bill, Cause, Event, JobSpec, Outcome, Payer, RunRecord, State};
 
 /// Who pays for a run's live attempt, and what is set aside for it.
 pub(super) fn record_money(record: &RunRecord) -> Option<(Payer, Money)> {
@@ -42,6 +42,25 @@ pub fn reserved(treasury: &mut Treasury, state: &State) {
     for (payer, amount) in state.runs.values().filter_map(record_money) {
         treasury.holds(&payer, amount);
     }
+}
+
+/// Most by which real spending passes hard budgets (promise 2): an attempt ends by its deadline, then has its grace, and is ended by the
+/// engine [`SLACK`] after that; as many as may run at once, the dearest, each at its dear hours' rate. None where no budget is hard.
+#[must_use]
+pub fn overrun<'j>(jobs: impl Iterator<Item = (&'j Arc<JobSpec>, usize)>, slots: u32, treasury: &Treasury) -> Option<Money> {
+    if !treasury.accounts().iter().any(Account::is_hard) {
+        return None;
+    }
+    let late = |job: &JobSpec| treasury.rates().cost_at_most(job, job.grace.plus(SLACK)).unwrap_or_default();
+    let mut each: Vec<(Money, usize)> = jobs.map(|(job, runs)| (late(job), runs)).collect();
+    each.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut left, mut sum) = (u64::from(slots), Money::ZERO);
+    for (money, runs) in each {
+        let many = left.min(runs as u64);
+        sum += money.scale(many, 1);
+        left -= many;
+    }
+    Some(sum)
 }
 
 /// What the ended attempts of a run cost.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::expand::{Library, paths};
-use crate::spec::{Document, Project, RatesCard, Workflow, read};
+use crate::spec::{Document, PolicyDoc, Project, RatesCard, Workflow, read};
 
 /// The project file's name.
 pub const PROJECT_FILE: &str = "oppen.yaml";
@@ -29,6 +29,8 @@ pub struct Loaded {
     pub project: Option<Project>,
     /// Rate cards, in the order of reading.
     pub rates: Vec<RatesCard>,
+    /// Documents of rules.
+    pub policies: Vec<PolicyDoc>,
     /// Workflows to plan; true for those in files named by the caller.
     pub workflows: Vec<(Arc<Workflow>, bool)>,
     /// Workflows that others use.
@@ -69,6 +71,7 @@ pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnost
         sources: SourceMap::default(),
         project: None,
         rates: Vec::new(),
+        policies: Vec::new(),
         workflows: Vec::new(),
         library: Library::default(),
         whole: named.is_empty(),
@@ -79,6 +82,11 @@ pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnost
         let documents = loader.documents(&root.join(PROJECT_FILE), None);
         sort_in(documents, false, named.is_empty(), &mut loaded, loader.diags);
         loader.cards(&mut loaded);
+    }
+    // Rules hold whatever files are named.
+    for (file, _) in loader.folder(&root.join("policies"), 0, true) {
+        let documents = loader.documents(&file, None);
+        sort_in(documents, false, false, &mut loaded, loader.diags);
     }
     let files = if named.is_empty() { loader.folder(&root.join("workflows"), 0, false) } else { loader.named(here, named) };
     for (file, explicit) in files {
@@ -103,6 +111,7 @@ fn sort_in(documents: Vec<Document>, explicit: bool, workflows: bool, loaded: &m
                 None => loaded.project = Some(*project),
             },
             Document::Rates(card) => loaded.rates.push(*card),
+            Document::Policy(policy) => loaded.policies.push(*policy),
             Document::Workflow(workflow) if workflows => loaded.workflows.push((Arc::new(*workflow), explicit)),
             Document::Workflow(_) => {}
         }
@@ -249,7 +258,7 @@ impl Loader<'_> {
                 let known = full.canonicalize().is_ok_and(|real| self.read.contains(&real));
                 let found = self.documents(&full, Some(uses.1)).into_iter().find_map(|d| match d {
                     Document::Workflow(w) => Some(Arc::new(*w)),
-                    Document::Project(_) | Document::Rates(_) => None,
+                    Document::Project(_) | Document::Rates(_) | Document::Policy(_) => None,
                 });
                 match found {
                     Some(found) => {

@@ -13,7 +13,7 @@ pub mod schema;
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, suggest};
 use lower::Lower;
 use tree::{Kind, Node};
-pub use types::{Project, RatesCard, Workflow};
+pub use types::{PolicyDoc, Project, RatesCard, Workflow};
 
 /// The one version of the language.
 pub const API_VERSION: &str = "oppen/v1";
@@ -25,6 +25,8 @@ pub enum Document {
     Project(Box<Project>),
     /// `kind: Rates`.
     Rates(Box<RatesCard>),
+    /// `kind: Policy`.
+    Policy(Box<PolicyDoc>),
     /// `kind: Workflow`.
     Workflow(Box<Workflow>),
 }
@@ -64,9 +66,10 @@ fn document(node: &Node, diags: &mut Diagnostics) -> Option<Document> {
     match value("kind").and_then(|v| v.text().map(|t| (v, t.as_ref()))) {
         Some((_, "Workflow")) => Workflow::lower(node, diags).map(|w| Document::Workflow(Box::new(w))),
         Some((_, "Rates")) => RatesCard::lower(node, diags).map(|r| Document::Rates(Box::new(r))),
+        Some((_, "Policy")) => PolicyDoc::lower(node, diags).map(|p| Document::Policy(Box::new(p))),
         Some((_, "Project")) => Project::lower(node, diags).map(|p| Document::Project(Box::new(p))),
         Some((at, other)) => {
-            let hint = suggest::hint(other, ["Workflow", "Project", "Rates"]);
+            let hint = suggest::hint(other, ["Workflow", "Project", "Rates", "Policy"]);
             diags.push(
                 Diagnostic::error("unknown-kind", at.span, format!("unknown kind `{}`", crate::base::text::escape(other))).maybe_hint(hint),
             );

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::lower::{Lower, description};
-use super::types::{Project, RatesCard, Workflow};
+use super::types::{PolicyDoc, Project, RatesCard, Workflow};
 
 /// File name and text of every schema of the language, as committed under `schemas/`.
 #[must_use]
@@ -11,6 +11,7 @@ pub fn all() -> Vec<(&'static str, String)> {
     vec![
         ("project.json", text::<Project>("An Oppen project")),
         ("rates.json", text::<RatesCard>("An Oppen rate card")),
+        ("policy.json", text::<PolicyDoc>("Policies of Oppen")),
         ("workflow.json", text::<Workflow>("An Oppen workflow")),
     ]
 }

@@ -18,11 +18,25 @@ pub fn marker(project: &str) -> String {
     format!("<!-- oppen:ci:{} -->", if name.is_empty() { "project" } else { &name })
 }
 
+/// Begin of the second line: the change of the expected cost in USD, and whether it is refused.
+const DELTA: &str = "<!-- oppen:delta ";
+
+/// True when a comment says that the cost changes by less than this either way, and that nothing is against it.
+#[must_use]
+pub fn is_below(body: &str, least: Money) -> bool {
+    let line = body.lines().nth(1).and_then(|l| l.trim().strip_prefix(DELTA)?.strip_suffix(" -->"));
+    let change = line.and_then(|l| Money::parse(l.strip_prefix('-').unwrap_or(l)).ok());
+    change.is_some_and(|c| c < least)
+}
+
 /// Everything.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut page = Page::new(LIMIT);
     page.line(&marker(&report.project));
+    // For `ci comment --min-delta`.
+    let blocked = if report.blocked { " blocked" } else { "" };
+    page.line(&format!("{DELTA}{}{blocked} -->", report.total.change.decimal()));
     page.line(&headline(report));
     page.line("");
     if let Some(first) = &report.base.first_error {

@@ -3,6 +3,8 @@
 //! In: a base reference and files. Out: the change in every wanted form, and an exit code that a pipeline can hold on to. Must never
 //! contact anything but git.
 
+mod comment;
+mod forge;
 mod git;
 mod markdown;
 mod report;
@@ -11,7 +13,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::args::{BackendKind, Files, Reports};
@@ -23,6 +25,7 @@ use super::session::Session;
 use super::views::{self, Found, Places};
 use crate::base::Timestamp;
 use crate::check;
+use crate::check::policy::Policy;
 use crate::diff::judge::Side;
 use crate::diff::{Plan, change};
 use crate::expand::Desired;
@@ -32,7 +35,11 @@ use sides::{Asked, Sides};
 
 /// `ci`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Ci {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<CiCommand>,
     /// Compare with this branch, tag or commit: with the point where this branch left it (default in a pull or merge request: its target)
     #[arg(long, value_name = "REF")]
     pub base: Option<String>,
@@ -53,6 +60,13 @@ pub struct Ci {
     /// Shared arguments.
     #[command(flatten)]
     pub output: Reports,
+}
+
+/// What else `ci` does.
+#[derive(Debug, Subcommand)]
+pub enum CiCommand {
+    /// Post the Markdown of a check to its pull or merge request, or put it in place of the last one
+    Comment(comment::CommentArgs),
 }
 
 /// What runs without a price do.
@@ -80,6 +94,9 @@ impl Unpriced {
 
 /// Compares, shows, judges.
 pub fn run(here: &Path, args: &Ci) -> Outcome {
+    if let Some(CiCommand::Comment(args)) = &args.command {
+        return comment::run(here, args);
+    }
     let reference = match args.base.clone().or_else(target) {
         Some(reference) => reference,
         None => {
@@ -115,18 +132,22 @@ pub fn of_plan(here: &Path, files: &Files<Reports>, reference: &str, at: Timesta
 }
 
 fn compare(sides: &Sides, unpriced: Unpriced, at: Timestamp, prefix: &str) -> Report {
-    let base = (!sides.base.diags.has_errors()).then(|| side(&sides.base, unpriced));
-    let change = change::change(base.as_ref(), &side(&sides.head, unpriced), at);
+    // The rules of the edit hold for both sides: what they say of the base as well is not the edit's doing. A rule that the edit
+    // brings is so for new runs.
+    let policies = &sides.head.policies;
+    let base = (!sides.base.diags.has_errors()).then(|| side(&sides.base, policies, unpriced));
+    let change = change::change(base.as_ref(), &side(&sides.head, policies, unpriced), at);
     report::report(sides, change, at, prefix)
 }
 
-fn side(session: &Session, unpriced: Unpriced) -> Side<'_> {
+fn side<'a>(session: &'a Session, policies: &'a [Policy], unpriced: Unpriced) -> Side<'a> {
     Side {
         desired: &session.desired,
         project: session.loaded.project.as_ref(),
         rates: &session.rates,
         rules: &session.rules,
         limits: &session.limits,
+        policies,
         unpriced_blocks: unpriced == Unpriced::Fail,
     }
 }

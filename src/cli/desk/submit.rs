@@ -13,6 +13,7 @@ use super::ask::Ask;
 use super::engine;
 use crate::base::text::escape;
 use crate::base::{Address, Diagnostics, Money, Timestamp, suggest};
+use crate::check::policy;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::plan::now;
 use crate::cli::problems;
@@ -163,6 +164,12 @@ fn judge(prepared: &Prepared, store: &Store, state: &State, now: Timestamp) -> R
     let mut treasury = store.treasury(&place.rates, &prepared.rules, place.limits.max_concurrent, now)?;
     crate::engine::reserved(&mut treasury, state);
     let user: Arc<str> = prepared.submission.by.as_str().into();
+    // What is wrong with a rule is told by `plan` and `validate`; here a rule that cannot be read must not let anything pass.
+    let (loaded, mut diags) = (&place.loaded, Diagnostics::default());
+    let policies = policy::compile(loaded.project.as_ref(), &loaded.policies, &loaded.sources, &mut diags);
+    if diags.has_errors() {
+        return Err(Failure::new(Exit::Invalid, problems::text(&diags, &loaded.sources).trim().to_owned()).hint("mend the policies first"));
+    }
     let (history, nothing) = ((), FxHashSet::default());
     Ok(diff::plan(&diff::Request {
         desired: &prepared.desired,
@@ -184,6 +191,7 @@ fn judge(prepared: &Prepared, store: &Store, state: &State, now: Timestamp) -> R
         files: &nothing,
         whole: false,
         select: &select::Selection::default(),
+        policies: &policies,
         verdicts: Vec::new(),
         templates: Vec::new(),
     }))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{BudgetDecl, EstimateDecl, RatesDecl, TrackingDecl, Word};
+use super::{BudgetDecl, EstimateDecl, RatesDecl, RuleDecl, TrackingDecl, Word};
 use crate::base::{Millis, Money};
 use crate::spec::lower::{Must, Named};
 use crate::spec::scalar::{Cpu, Memory, Plain};
@@ -36,6 +36,8 @@ document! {
         "budget" budget: Option<BudgetDecl>,
         /// Further budgets, each with a `scope`.
         "budgets" budgets: Vec<BudgetDecl>,
+        /// Rules that plans are held to; more of them in documents of kind Policy in `policies/`.
+        "policies" policies: Vec<RuleDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
         /// Where runs are tracked beside Oppen's own record.
