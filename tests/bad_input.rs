@@ -131,12 +131,19 @@ fn a_grid_of_a_billion_is_counted_before_it_is_made() {
         codes(&job("    sweep: {method: random, trials: 3, parameters: {lr: {distribution: log_uniform, min: -5, max: -1}}}\n")),
         ["bad-parameter"]
     );
-    for method in ["cma-es", "gp", "pbt"] {
-        assert_eq!(
-            codes(&job(&format!("    sweep: {{method: {method}, trials: 3, parameters: {{lr: {{min: 0.1, max: 1.0}}}}}}\n"))),
-            ["not-yet"]
-        );
-    }
+    let searched = |method: &str, more: &str, parameters: &str| {
+        let head = format!("method: {method}, trials: 3, metric: {{name: loss, goal: minimize}}");
+        codes(&job(&format!("    sweep: {{{head}, {more} parameters: {{{parameters}}}}}\n")))
+    };
+    let range = "lr: {min: 0.1, max: 1.0}";
+    assert_eq!(searched("pbt", "", range), ["not-yet"]);
+    assert_eq!(searched("cma-es", "options: {restarts: bipop, population: 8},", range), [""; 0]);
+    assert_eq!(searched("gp", "options: {per_dollar: true},", range), [""; 0]);
+    // Options that a method does not have, or that contradict each other, are never passed over in silence.
+    assert_eq!(searched("gp", "options: {restarts: ipop, population: 8},", range), ["bad-value", "bad-value"]);
+    assert_eq!(searched("cma-es", "options: {population: 3, group: true},", range), ["bad-value", "bad-value"]);
+    assert_eq!(searched("tpe", "options: {group: true, multivariate: false, candidates: 0},", range), ["bad-value", "bad-value"]);
+    assert_eq!(searched("cma-es", "", "opt: {values: [adam, sgd]}"), ["bad-value"]);
 }
 
 #[test]

@@ -12,10 +12,7 @@ use super::Engine;
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::record::event::MetricPoint;
 use crate::record::{Event, RunRecord, RunStatus, SearchSpec, SweepSpec};
-use crate::search::{Pruner, Sampler, Trial, TrialState, Verdict, pruner, sampler};
-
-/// Indices of trials of other sweeps, far beyond those that are asked for.
-const ELSEWHERE: u64 = 1 << 40;
+use crate::search::{ELSEWHERE, Pruner, Sampler, Trial, TrialState, Verdict, pruner, sampler};
 
 /// One sweep's sampler and pruner, with all that they were told.
 struct Searcher {
@@ -56,6 +53,7 @@ pub fn trial(record: &RunRecord, index: u64, metric: &str) -> Option<Trial> {
     let state = match record.status {
         RunStatus::Succeeded if last.is_some() => TrialState::Complete,
         RunStatus::Pruned if !record.curve.is_empty() => TrialState::Pruned,
+        RunStatus::Cancelled | RunStatus::Skipped => TrialState::Lost,
         s if s.is_terminal() => TrialState::Failed,
         _ => TrialState::Running,
     };

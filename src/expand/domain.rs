@@ -308,6 +308,15 @@ impl Dim {
     }
 }
 
+/// True for dimensions that CMA-ES can move along: numbers and ordered values that always exist and vary.
+#[must_use]
+pub fn moves_along(domain: &Domain, d: usize) -> bool {
+    domain.dims.get(d).is_some_and(|dim| {
+        let unordered = matches!(dim.dist, Distribution::Values { ordered: false, .. });
+        dim.when.is_empty() && !dim.is_tied() && !unordered && dim.dist.cardinality() != Some(1)
+    })
+}
+
 struct Compiler<'a> {
     names: &'a Names,
     sources: &'a SourceMap,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::dimension::{Raw, tied};
-use super::domain::{Domain, Places, Stuck};
+use super::domain::{Domain, Places, Stuck, moves_along};
 use super::lattice::Lattice;
 use super::space::{Context, render};
 use crate::base::{Diagnostic, Diagnostics, Span, suggest, text};
@@ -49,6 +49,10 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         if let Some((words, hint)) = domain.objection(point) {
             diags.push(Diagnostic::error("bad-point", at.span, words).maybe_hint(hint));
         }
+    }
+    if method == Some(Method::CmaEs) && !(0..domain.dims.len()).any(|d| moves_along(&domain, d)) {
+        let message = "the method `cma-es` moves along numbers, and every parameter here is a choice, conditional or constant";
+        diags.push(Diagnostic::error("bad-value", sweep.method.0.1, message).hint("use `tpe` or `auto`"));
     }
     if !domain.is_plain() {
         probe(method?, &domain, sweep, diags);
@@ -254,25 +258,63 @@ fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
     }
 }
 
+/// The options that each method that learns has.
+const OPTIONS: [(&str, &[&str]); 5] = [
+    ("auto", &["startup", "constant_liar", "per_dollar"]),
+    ("bohb", &["startup", "multivariate", "group", "candidates", "constant_liar", "per_dollar"]),
+    ("cma-es", &["startup", "restarts", "population"]),
+    ("gp", &["startup", "constant_liar", "per_dollar"]),
+    ("tpe", &["startup", "multivariate", "group", "candidates", "constant_liar", "per_dollar"]),
+];
+
 fn options(sweep: &Sweep, diags: &mut Diagnostics) -> Options {
     let Some(o) = &sweep.options else { return Options::default() };
-    if matches!(&*sweep.method.0.0, "grid" | "random" | "sobol" | "halton") {
-        let message = format!("the method `{}` has no options", sweep.method.0.0);
+    let method = &*sweep.method.0.0;
+    if matches!(method, "grid" | "random" | "sobol" | "halton") {
+        let message = format!("the method `{method}` has no options");
         diags.push(Diagnostic::error("bad-value", o.span, message).hint("remove `options`, or use a method that learns"));
     }
-    if let Some(p) = &o.per_dollar {
-        diags.push(Diagnostic::error("not-yet", p.1, "`per_dollar` is not built yet").hint("remove it for now"));
+    let written = [
+        ("startup", o.startup.as_ref().map(|w| w.1)),
+        ("multivariate", o.multivariate.as_ref().map(|w| w.1)),
+        ("group", o.group.as_ref().map(|w| w.1)),
+        ("candidates", o.candidates.as_ref().map(|w| w.1)),
+        ("constant_liar", o.constant_liar.as_ref().map(|w| w.1)),
+        ("per_dollar", o.per_dollar.as_ref().map(|w| w.1)),
+        ("restarts", o.restarts.as_ref().map(|w| w.1)),
+        ("population", o.population.as_ref().map(|w| w.1)),
+    ];
+    if let Some((_, has)) = OPTIONS.iter().find(|(m, _)| *m == method) {
+        for (name, at) in written.iter().filter(|(name, _)| !has.contains(name)) {
+            let Some(at) = at else { continue };
+            let message = format!("the method `{method}` has no option `{name}`");
+            diags.push(Diagnostic::error("bad-value", *at, message).hint(format!("it has {}", has.join(", "))));
+        }
     }
+    if let (Some(group), Some(false)) = (o.group.as_ref().filter(|g| g.0), o.multivariate.as_ref().map(|m| m.0)) {
+        diags.push(
+            Diagnostic::error("bad-value", group.1, "`group` learns parameters together, and `multivariate: false` each alone")
+                .hint("remove one of the two"),
+        );
+    }
+    let mut within = |n: &Option<crate::spec::scalar::Plain<u32>>, name: &str, least: u32| {
+        if let Some(n) = n.as_ref().filter(|n| !(least..=10_000).contains(&n.0)) {
+            let message = format!("`{name}` must lie between {least} and 10000");
+            diags.push(Diagnostic::error("bad-value", n.1, message).hint("leave it out for the default"));
+        }
+    };
+    within(&o.candidates, "candidates", 1);
+    within(&o.population, "population", 4);
     let all = [("none", Restarts::None), ("ipop", Restarts::Ipop), ("bipop", Restarts::Bipop)];
     Options {
         startup: o.startup.as_ref().map(|s| u64::from(s.0)),
         multivariate: o.multivariate.as_ref().map(|m| m.0),
         group: o.group.as_ref().map(|g| g.0),
-        candidates: o.candidates.as_ref().map(|c| c.0.clamp(1, 10_000)),
+        candidates: o.candidates.as_ref().map(|c| c.0),
         constant_liar: o.constant_liar.as_ref().map(|c| c.0),
         per_dollar: o.per_dollar.as_ref().map(|p| p.0),
         restarts: o.restarts.as_ref().and_then(|r| named(r, &all, "bad-value", "kind of restarts", diags)),
-        population: o.population.as_ref().map(|p| p.0.clamp(4, 100_000)),
+        population: o.population.as_ref().map(|p| p.0),
     }
 }
 

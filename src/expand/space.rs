@@ -177,9 +177,7 @@ fn key(row: &[(Arc<str>, Value)]) -> String {
 /// The trials of a sweep.
 pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Trials {
     let Some((spec, domain)) = super::search::read(sweep, span, cx, diags) else { return Trials::default() };
-    if !is_built(sweep, spec.method, diags) {
-        return Trials::default();
-    }
+    judged(sweep, diags);
     let rows = match spec.method {
         Method::Grid => grid(&spec, &domain, sweep, diags),
         method if !method.is_fixed() => open(&spec, sweep, diags),
@@ -204,14 +202,8 @@ fn open(spec: &SearchSpec, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params
     vec![Params::new(); usize::try_from(count).unwrap_or_default()]
 }
 
-fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
-    let mut later = |span: Span, what: &str| {
-        diags.push(Diagnostic::error("not-yet", span, format!("{what} is not built yet")).hint("use `auto` for now"));
-    };
-    let built = !matches!(method, Method::CmaEs | Method::Gp);
-    if !built {
-        later(sweep.method.0.1, &format!("the method `{}`", sweep.method.0.0));
-    }
+/// What of a sweep makes no sense, beside its space and its method.
+fn judged(sweep: &Sweep, diags: &mut Diagnostics) {
     if let (Some(prune), None) = (&sweep.prune, &sweep.metric) {
         diags.push(
             Diagnostic::error("missing-key", prune.span, "`prune` judges trials by a metric, and the sweep names none")
@@ -236,7 +228,6 @@ fn is_built(sweep: &Sweep, method: Method, diags: &mut Diagnostics) -> bool {
                 .hint("leave `max_time` out for no limit, or write `2h`"),
         );
     }
-    built
 }
 
 fn grid(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {

@@ -3,7 +3,13 @@
 //! In: a [`SearchSpec`] and trials as they are told. Out: points with the reason for each, and verdicts. Must never depend on the
 //! order in which trials were told (samplers) or on anything but what was reported, in its order (pruners).
 
+mod auto;
+mod cma;
 mod fixed;
+mod gp;
+mod history;
+mod linear;
+mod normal;
 pub mod prune;
 mod quasi;
 mod rules;
@@ -16,16 +22,18 @@ use std::sync::Arc;
 
 use crate::base::{Money, Value};
 use crate::expand::domain::Domain;
-use crate::expand::lattice::Lattice;
 use crate::record::{Method, Params, SearchSpec};
 
 pub use crate::expand::domain::Stuck;
 pub use prune::{Promotion, Pruner, Verdict, pruner};
 
+/// Indices from here on are of trials of other sweeps (a warm start), far beyond those that are asked for.
+pub const ELSEWHERE: u64 = 1 << 40;
+
 /// What a sampler is told of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// Which one. Trials of other sweeps (a warm start) have indices beyond those that will be asked for.
+    /// Which one. Trials of other sweeps have indices from [`ELSEWHERE`] on.
     pub index: u64,
     /// Its point.
     pub params: Params,
@@ -62,8 +70,10 @@ pub enum TrialState {
     Complete,
     /// Ended early by a pruner.
     Pruned,
-    /// Ended without a result, or with one that is no number.
+    /// Ended without a result, or with one that is no number: its place is avoided.
     Failed,
+    /// Ended by somebody or by something else: nothing is known of its place.
+    Lost,
 }
 
 /// A point to try, and why this one.
@@ -103,20 +113,21 @@ pub fn sampler(spec: &SearchSpec) -> Result<Box<dyn Sampler>, String> {
     match spec.method {
         Method::Grid | Method::Random => Ok(Box::new(fixed::Fixed::new(spec, domain)?)),
         Method::Sobol | Method::Halton => Ok(Box::new(quasi::Quasi::new(spec, domain))),
-        Method::Tpe => Ok(Box::new(tpe::Tpe::new(spec, domain, "TPE"))),
-        Method::Auto => auto(spec, domain),
-        Method::CmaEs | Method::Gp => Err(format!("the method `{}` is not built yet", spec.method.name())),
+        Method::Tpe => Ok(Box::new(tpe::Tpe::new(spec, domain, &tpe_words(spec)))),
+        Method::Gp => Ok(Box::new(gp::Gp::new(spec, domain, "Gaussian process: the point where improvement is expected most"))),
+        Method::CmaEs => Ok(Box::new(cma::Cma::new(spec, domain))),
+        Method::Auto => auto::choose(spec, domain),
     }
 }
 
-/// A grid when the budget covers all of it, else TPE: of the methods that are built it alone learns.
-fn auto(spec: &SearchSpec, domain: Arc<Domain>) -> Result<Box<dyn Sampler>, String> {
-    if let (Some(trials), Ok(Ok(lattice))) = (spec.trials, Lattice::new(&domain))
-        && lattice.len() <= u128::from(trials)
-    {
-        return Ok(Box::new(fixed::Fixed::new(&SearchSpec { method: Method::Grid, ..spec.clone() }, domain)?));
-    }
-    Ok(Box::new(tpe::Tpe::new(spec, domain, "TPE: the space has more points than there are trials, and it learns from results")))
+fn tpe_words(spec: &SearchSpec) -> String {
+    let o = &spec.options;
+    let how = match (o.multivariate.unwrap_or(true), o.group.unwrap_or(false)) {
+        (false, _) => "each parameter by itself",
+        (true, true) => "parameters of the same conditions together",
+        (true, false) => "all parameters together",
+    };
+    format!("TPE: {how}{}", if o.per_dollar.unwrap_or(false) { ", improvement for each dollar" } else { "" })
 }
 
 /// The value of a parameter, if the point has it.

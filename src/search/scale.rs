@@ -10,13 +10,6 @@ use crate::record::{Distribution, Params};
 /// A coordinate for each dimension; not a number where the dimension does not exist.
 pub type Units = Vec<f64>;
 
-/// A point on the unit scale.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    /// In the order of declaration.
-    pub units: Units,
-}
-
 /// One axis.
 #[derive(Debug, Clone)]
 struct Axis {
@@ -64,17 +57,15 @@ impl Scale {
     }
 
     /// The place of a point. Values that the space does not have (any more) are no number.
-    pub fn place(&self, params: &Params) -> Place {
-        let units = self
-            .axes
+    pub fn place(&self, params: &Params) -> Units {
+        self.axes
             .iter()
             .enumerate()
             .map(|(d, axis)| {
                 let found = params.get(d).filter(|(n, _)| *n == axis.name).or_else(|| params.iter().find(|(n, _)| *n == axis.name));
                 found.map_or(f64::NAN, |(_, v)| axis.unit(v))
             })
-            .collect();
-        Place { units }
+            .collect()
     }
 
     /// The value at a coordinate.

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Sampler, Stuck, Trial, TrialState, sampler};
-use crate::record::{Distribution, Goal, Method, Options, Parameter, Params, SearchSpec, Space};
+use super::{ELSEWHERE, Sampler, Stuck, Trial, TrialState, sampler};
+use crate::base::Money;
+use crate::record::{Distribution, Goal, Method, Options, Parameter, Params, Restarts, SearchSpec, Space};
 
 fn parameter(name: &str, dist: Distribution, when: &[&str]) -> Parameter {
     Parameter { name: name.into(), dist, when: when.iter().map(|w| Arc::from(*w)).collect() }
@@ -66,10 +67,10 @@ fn best(trials: &[Trial]) -> f64 {
 
 #[test]
 fn every_method_keeps_to_the_space_and_written_points_come_first() {
-    for method in [Method::Random, Method::Sobol, Method::Halton, Method::Tpe, Method::Auto] {
+    for method in [Method::Random, Method::Sobol, Method::Halton, Method::Tpe, Method::CmaEs, Method::Gp, Method::Auto] {
         let mut spec = mixed(method);
         spec.points = vec![vec![("lr".into(), json!(0.5)), ("opt".into(), json!("sgd"))]];
-        let trials = run(&mut *sampler(&spec).unwrap(), 60);
+        let trials = run(&mut *sampler(&spec).unwrap(), 30);
         assert_eq!((number(&trials[0].params, "lr"), super::param(&trials[0].params, "opt")), (0.5, Some(&json!("sgd"))), "{method:?}");
         for trial in &trials {
             let sgd = super::param(&trial.params, "opt") == Some(&json!("sgd"));
@@ -80,23 +81,158 @@ fn every_method_keeps_to_the_space_and_written_points_come_first() {
     }
 }
 
+/// Methods that learn, with every setting that changes how.
+fn learners() -> Vec<(Method, Options)> {
+    let plain = Options::default();
+    vec![
+        (Method::Tpe, plain.clone()),
+        (Method::Tpe, Options { multivariate: Some(false), ..plain.clone() }),
+        (Method::Tpe, Options { group: Some(true), per_dollar: Some(true), ..plain.clone() }),
+        (Method::CmaEs, Options { restarts: Some(Restarts::Bipop), population: Some(5), startup: Some(3), ..plain.clone() }),
+        (Method::Gp, Options { per_dollar: Some(true), ..plain.clone() }),
+        (Method::Auto, plain),
+    ]
+}
+
 #[test]
 fn what_is_suggested_does_not_depend_on_the_order_of_telling() {
-    for multivariate in [true, false] {
-        let mut spec = mixed(Method::Tpe);
-        spec.options.multivariate = Some(multivariate);
+    for (method, options) in learners() {
+        let spec = SearchSpec { options, ..mixed(method) };
         let mut told = sampler(&spec).unwrap();
         let mut trials = run(&mut *told, 40);
         trials[7].state = TrialState::Pruned;
         trials[7].step = Some(3);
         trials[8].value = Some(f64::NAN);
         trials[9] = Trial::running(9, trials[9].params.clone());
-        trials[7..10].iter().for_each(|t| told.tell(t));
+        trials[10].state = TrialState::Failed;
+        trials[11].state = TrialState::Lost;
+        trials[12].cost = Some(Money::from_micros(2_000_000));
+        trials.push(Trial { index: ELSEWHERE + 3, ..trials[20].clone() });
+        trials[7..].iter().for_each(|t| told.tell(t));
         let mut again = sampler(&spec).unwrap();
         trials.iter().rev().for_each(|t| again.tell(t));
-        assert_eq!(told.ask(40), again.ask(40));
-        assert_ne!(told.ask(40).unwrap().params, told.ask(41).unwrap().params);
+        assert_eq!(told.ask(40), again.ask(40), "{method:?}");
+        assert_ne!(told.ask(40).unwrap().params, told.ask(41).unwrap().params, "{method:?}");
     }
+}
+
+#[test]
+fn unknown_results_from_the_first_trial_on_are_lived_with() {
+    for (method, options) in learners() {
+        let mut sampler = sampler(&SearchSpec { options, ..mixed(method) }).unwrap();
+        for i in 0..30 {
+            let params = sampler.ask(i).unwrap().params;
+            let value = [f64::NAN, f64::INFINITY, 1e308, -1e308, 1.0][(i % 5) as usize];
+            let state = if i < 15 { TrialState::Failed } else { TrialState::Complete };
+            sampler.tell(&Trial { state, ..Trial::complete(i, params, Some(value)) });
+        }
+        assert!(sampler.ask(30).is_ok(), "{method:?}");
+    }
+}
+
+#[test]
+fn models_go_further_than_random_draws_on_a_slope() {
+    let axes: Vec<Parameter> = (0..4).map(|i| parameter(&format!("p{i}"), Distribution::Uniform { min: 0.0, max: 1.0 }, &[])).collect();
+    let bowl = |p: &Params| (0..4).map(|i| (number(p, &format!("p{i}")) - 0.2 - 0.15 * f64::from(i)).powi(2)).sum::<f64>();
+    let mean = |method: Method| {
+        let searched = |seed| {
+            let mut sampler = sampler(&SearchSpec { seed, ..spec(method, axes.clone(), &[]) }).unwrap();
+            (0..40).fold(f64::INFINITY, |best, i| {
+                let params = sampler.ask(i).unwrap().params;
+                let value = bowl(&params);
+                sampler.tell(&Trial::complete(i, params, Some(value)));
+                best.min(value)
+            })
+        };
+        (0..2).map(searched).sum::<f64>() / 2.0
+    };
+    let random = mean(Method::Random);
+    let (tpe, cma, gp) = (mean(Method::Tpe), mean(Method::CmaEs), mean(Method::Gp));
+    assert!(tpe < 0.8 * random && cma < 0.8 * random && gp < 0.1 * random, "random {random}, tpe {tpe}, cma-es {cma}, gp {gp}");
+}
+
+#[test]
+fn parallel_trials_keep_apart() {
+    for method in [Method::Tpe, Method::Gp] {
+        let mut sampler = sampler(&mixed(method)).unwrap();
+        run(&mut *sampler, 30);
+        let asked: Vec<Params> = (30..38)
+            .map(|i| {
+                let params = sampler.ask(i).unwrap().params;
+                sampler.tell(&Trial::running(i, params.clone()));
+                params
+            })
+            .collect();
+        let distinct: std::collections::BTreeSet<String> = asked.iter().map(|p| format!("{p:?}")).collect();
+        assert_eq!(distinct.len(), 8, "{method:?} {asked:?}");
+    }
+}
+
+#[test]
+fn with_per_dollar_the_same_value_is_looked_for_where_it_is_cheap() {
+    // Every width is as good as any other; what a trial costs grows with it.
+    let parameters = || {
+        vec![
+            parameter("x", Distribution::Uniform { min: 0.0, max: 1.0 }, &[]),
+            parameter("width", Distribution::Uniform { min: 1.0, max: 100.0 }, &[]),
+        ]
+    };
+    for method in [Method::Tpe, Method::Gp] {
+        let spent = |per_dollar: bool| {
+            let mut spec = spec(method, parameters(), &[]);
+            spec.options.per_dollar = Some(per_dollar);
+            let mut sampler = sampler(&spec).unwrap();
+            (0..40)
+                .map(|i| {
+                    let params = sampler.ask(i).unwrap().params;
+                    let cost = number(&params, "width");
+                    let value = (number(&params, "x") - 0.3).powi(2);
+                    let money = Money::from_micros((cost * 1e6) as i64);
+                    sampler.tell(&Trial { cost: Some(money), ..Trial::complete(i, params, Some(value)) });
+                    cost
+                })
+                .sum::<f64>()
+        };
+        let (with, without) = (spent(true), spent(false));
+        assert!(with < 0.75 * without, "{method:?}: {with} of {without}");
+    }
+}
+
+#[test]
+fn whole_numbers_do_not_get_stuck_and_restarts_begin_elsewhere() {
+    let axes: Vec<Parameter> =
+        (0..3).map(|i| parameter(&format!("p{i}"), Distribution::IntUniform { min: 0, max: 19, step: 1 }, &[])).collect();
+    let far = |p: &Params| (0..3).map(|i| (number(p, &format!("p{i}")) - 17.0).powi(2)).sum::<f64>();
+    let mut sampler = sampler(&spec(Method::CmaEs, axes, &[])).unwrap();
+    let (mut best, mut whys) = (f64::INFINITY, Vec::new());
+    for i in 0..400 {
+        let made = sampler.ask(i).unwrap();
+        let value = far(&made.params);
+        best = best.min(value);
+        whys.push(made.why);
+        sampler.tell(&Trial::complete(i, made.params, Some(value)));
+    }
+    assert_eq!(best, 0.0);
+    assert_eq!(whys[0], "generation 1 of run 1, 7 points, step 0.167");
+    assert!(whys.iter().any(|w| w.contains("of run 2, 14 points")), "{:?}", whys.last());
+}
+
+#[test]
+fn auto_says_what_it_chose_and_why() {
+    let axes =
+        |n: usize| (0..n).map(|i| parameter(&format!("p{i}"), Distribution::Uniform { min: 0.0, max: 1.0 }, &[])).collect::<Vec<_>>();
+    let chosen = |mut spec: SearchSpec, trials: u64, parallel: u32| {
+        (spec.trials, spec.parallel) = (Some(trials), Some(parallel));
+        sampler(&spec).unwrap().describe()
+    };
+    let plain = |n: usize| spec(Method::Auto, axes(n), &[]);
+    assert_eq!(chosen(plain(3), 100, 4), "Gaussian process: 100 trials over 3 parameters are few enough to model all results");
+    assert_eq!(chosen(plain(3), 1000, 4), "CMA-ES over p0, p1, p2, 7 points a generation: 1000 trials over 3 numbers are enough to adapt");
+    assert_eq!(chosen(plain(30), 100, 4), "TPE: it takes any space and budget, here 30 parameters, 4 at a time");
+    assert_eq!(chosen(mixed(Method::Auto), 1000, 1), "TPE: it takes any space and budget, here 4 parameters, 1 at a time");
+    let few = vec![parameter("a", values(json!([1, 2, 3]), false), &[])];
+    assert_eq!(chosen(spec(Method::Auto, few, &[]), 3, 1), "grid of 3 points");
+    assert_eq!(sampler(&mixed(Method::CmaEs)).unwrap().describe(), "CMA-ES over lr, width, 6 points a generation; TPE for opt, momentum");
 }
 
 #[test]

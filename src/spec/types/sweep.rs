@@ -173,9 +173,9 @@ document! {
         "candidates" candidates: Option<Plain<u32>>,
         /// Running trials count as bad until they are known, so that parallel trials keep apart.
         "constant_liar" constant_liar: Option<Plain<bool>>,
-        /// Weigh improvement by what a trial costs.
+        /// `tpe`, `gp`: look for improvement for each dollar.
         "per_dollar" per_dollar: Option<Plain<bool>>,
-        /// `cma-es`: `none`, `ipop` or `bipop`.
+        /// `cma-es`, once a run has converged: `ipop` (default), `bipop` or `none`.
         "restarts" restarts: Option<Word>,
         /// `cma-es`: points of a generation.
         "population" population: Option<Plain<u32>>,
