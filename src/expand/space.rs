@@ -177,7 +177,7 @@ fn key(row: &[(Arc<str>, Value)]) -> String {
 /// The trials of a sweep.
 pub fn sweep(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics) -> Trials {
     let Some((spec, domain)) = super::search::read(sweep, span, cx, diags) else { return Trials::default() };
-    judged(sweep, diags);
+    judged(sweep, spec.method, diags);
     let rows = match spec.method {
         Method::Grid => grid(&spec, &domain, sweep, diags),
         method if !method.is_fixed() => open(&spec, sweep, diags),
@@ -203,7 +203,7 @@ fn open(spec: &SearchSpec, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params
 }
 
 /// What of a sweep makes no sense, beside its space and its method.
-fn judged(sweep: &Sweep, diags: &mut Diagnostics) {
+fn judged(sweep: &Sweep, method: Method, diags: &mut Diagnostics) {
     if let (Some(prune), None) = (&sweep.prune, &sweep.metric) {
         diags.push(
             Diagnostic::error("missing-key", prune.span, "`prune` judges trials by a metric, and the sweep names none")

@@ -226,7 +226,10 @@ fn auto_says_what_it_chose_and_why() {
         sampler(&spec).unwrap().describe()
     };
     let plain = |n: usize| spec(Method::Auto, axes(n), &[]);
-    assert_eq!(chosen(plain(3), 100, 4), "Gaussian process: 100 trials over 3 parameters are few enough to model all results");
+    assert_eq!(
+        chosen(plain(3), 100, 4),
+        "Gaussian process and TPE in turn: 100 trials over 3 parameters are few enough to model all results"
+    );
     assert_eq!(chosen(plain(3), 1000, 4), "CMA-ES over p0, p1, p2, 7 points a generation: 1000 trials over 3 numbers are enough to adapt");
     assert_eq!(chosen(plain(30), 100, 4), "TPE: it takes any space and budget, here 30 parameters, 4 at a time");
     assert_eq!(chosen(mixed(Method::Auto), 1000, 1), "TPE: it takes any space and budget, here 4 parameters, 1 at a time");

@@ -102,6 +102,11 @@ impl Gp {
             .max(2)
     }
 
+    /// True once enough results are known for TPE, too, to learn from.
+    pub fn is_learning(&self) -> bool {
+        self.history.known().count() >= self.startup().max(10)
+    }
+
     /// Hyperparameters from the first trials, as many as the last round number of them: they are learned anew only now and then.
     fn hyper(&mut self) -> Hyper {
         let known: Vec<(&Note, Rank)> = self.history.known().collect();
