@@ -4,5 +4,6 @@
 
 pub mod budget;
 pub mod chart;
+pub mod forecast;
 pub mod report;
 pub mod sweep;

@@ -7,18 +7,23 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::args;
+use super::cost::forecast;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{self, Form, fit, pad, style, width, wrap};
 use super::plan::now;
 use super::progress::{failure, metrics};
 use super::session::Place;
 use crate::advise::budget::{Standing, percent, standing};
+use crate::advise::forecast::{Forecast, World};
 use crate::base::text::escape;
-use crate::base::{Money, Timestamp};
+use crate::base::{Address, Money, Timestamp};
 use crate::diff::{outlook, select::Selector};
 use crate::expand::late;
 use crate::price::Rates;
 use crate::record::{RunRecord, RunStatus, State};
+
+/// Forecasts of live runs by address.
+type Live<'f> = FxHashMap<&'f Address, &'f Forecast>;
 
 /// Most budgets that `status` names.
 const BUDGETS: usize = 3;
@@ -49,16 +54,28 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
     let runs = matching(&state, &args.select)?;
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead());
     let now = now();
-    let budgets = standing(store.treasury(&place.rates, &place.rules(&store)?, place.limits.max_concurrent, now)?.accounts());
+    let treasury = store.treasury(&place.rates, &place.rules(&store)?, place.limits.max_concurrent, now)?;
+    let budgets = standing(treasury.accounts());
+    let past = store.past();
+    let forecasts = forecast::of_live(World { state: &state, history: &past, rates: &place.rates, treasury: &treasury, now }, &runs);
+    let live: Live<'_> = forecasts.iter().map(|f| (&f.address, f)).collect();
     output::write(&args.output.output, |form| match form {
         Form::Json => {
-            let runs: Vec<Value> = runs.iter().map(|r| run_json(r, &place.rates, now)).collect();
+            let one = |r: &&RunRecord| {
+                let mut value = run_json(r, &place.rates, now);
+                if let Some(forecast) = live.get(&r.spec.address) {
+                    value["forecast"] = json!(forecast);
+                }
+                value
+            };
+            let runs: Vec<Value> = runs.iter().map(one).collect();
             output::json(
                 &json!({"format_version": 1, "lineage": store.lineage(), "serial": store.serial().unwrap_or(0), "runs": runs, "holder": holder.as_ref().map(|h| &h.0)}),
             )
         }
         Form::Text => {
-            let mut text = table(&runs, args.expand || !args.select.is_empty(), now);
+            let mut text = table(&runs, args.expand || !args.select.is_empty(), now, &live);
+            text += &forecast::outlook(&forecasts, now);
             text += &reached(&budgets);
             if let Some((holder, _)) = &holder {
                 let _ = writeln!(text, "Applied right now by {holder}.");
@@ -98,7 +115,7 @@ fn colored(status: RunStatus) -> String {
     style::paint(color, &pad(status.word(), 9))
 }
 
-fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
+fn table(runs: &[&RunRecord], expand: bool, now: Timestamp, live: &Live<'_>) -> String {
     if runs.is_empty() {
         return "No runs.\n".to_owned();
     }
@@ -117,7 +134,7 @@ fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
         let count = runs.get(index..).unwrap_or_default().iter().take_while(|r| r.spec.job.job == *job).count();
         let group = runs.get(index..index + count).unwrap_or_default();
         if expand || count == 1 {
-            group.iter().for_each(|r| write_run(&mut out, r, now));
+            group.iter().for_each(|r| write_run(&mut out, r, now, live.get(&r.spec.address).copied()));
         } else {
             write_group(&mut out, job, group);
         }
@@ -139,7 +156,7 @@ fn table(runs: &[&RunRecord], expand: bool, now: Timestamp) -> String {
     out
 }
 
-fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
+fn write_run(out: &mut String, run: &RunRecord, now: Timestamp, forecast: Option<&Forecast>) {
     let took = run
         .attempts
         .last()
@@ -150,6 +167,10 @@ fn write_run(out: &mut String, run: &RunRecord, now: Timestamp) {
         RunStatus::Failed => failure(run),
         RunStatus::Unneeded => run.because.as_deref().map(|b| escape(b).into_owned()).unwrap_or_default(),
         RunStatus::Skipped => run.because.as_ref().map(|b| format!("because of {b}")).unwrap_or_default(),
+        status if status.is_live() => {
+            let ahead = forecast.map(forecast::compact);
+            [ahead, metrics(run, 3)].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
         _ => match run.reused_from.as_ref().filter(|from| **from != run.spec.address) {
             Some(from) => format!("result of {from}"),
             None => metrics(run, 3).unwrap_or_default(),

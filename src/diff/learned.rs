@@ -7,15 +7,36 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::Planned;
-use super::Request;
+use super::{History, Planned, Request};
 use crate::price::learn::{self, Seconds, interruptions};
-use crate::record::{Estimate, Exposure, JobSpec, RunSpec, Sample, work};
+use crate::record::{Estimate, Exposure, Features, JobSpec, RunSpec, Sample, work};
 
 /// What is known of one job.
-struct Past {
-    samples: Vec<Sample>,
-    of_model: Vec<Sample>,
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// Ended attempts of the job, newest first.
+    pub samples: Vec<Sample>,
+    /// Whole runs of its model type, where the job itself has none.
+    pub of_model: Vec<Sample>,
+}
+
+impl Past {
+    /// Looks into history for a job.
+    #[must_use]
+    pub fn read(history: &dyn History, job: &JobSpec) -> Self {
+        let samples = history.samples(&job.job);
+        let needs_model = !samples.iter().any(Sample::is_whole);
+        let of_model = job.model.as_ref().filter(|_| needs_model).map(|m| history.of_model(m)).unwrap_or_default();
+        Self { samples, of_model }
+    }
+
+    /// The time of one attempt of a run with these features that nothing interrupts. None where neither the job nor its model type tells.
+    #[must_use]
+    pub fn seconds(&self, job: &JobSpec, wanted: &Features) -> Option<Seconds> {
+        let declared = job.estimate.declared.or(job.estimate.time);
+        let of_model = || job.model.as_ref().and_then(|m| learn::of_model(&self.of_model, m, wanted, declared));
+        learn::of_job(&self.samples, wanted, declared).or_else(of_model)
+    }
 }
 
 /// Puts learned times in place of declared ones, for runs of jobs that have a history.
@@ -26,7 +47,7 @@ pub fn apply(request: &Request<'_>, actions: &mut [Planned]) {
     let mut known: FxHashMap<(usize, String), Option<Arc<JobSpec>>> = FxHashMap::default();
     for action in actions.iter_mut().filter(|a| a.action.runs()) {
         let Some(spec) = &action.spec else { continue };
-        let past = pasts.entry(Arc::clone(&spec.job.job)).or_insert_with(|| read(request, &spec.job));
+        let past = pasts.entry(Arc::clone(&spec.job.job)).or_insert_with(|| Past::read(request.history, &spec.job));
         if past.samples.is_empty() && past.of_model.is_empty() {
             continue;
         }
@@ -41,19 +62,10 @@ pub fn apply(request: &Request<'_>, actions: &mut [Planned]) {
     }
 }
 
-fn read(request: &Request<'_>, job: &JobSpec) -> Past {
-    let samples = request.history.samples(&job.job);
-    let needs_model = !samples.iter().any(Sample::is_whole);
-    let of_model = job.model.as_ref().filter(|_| needs_model).map(|m| request.history.of_model(m)).unwrap_or_default();
-    Past { samples, of_model }
-}
-
 /// The learned estimate of a run: from its own job, else from its model type. None where neither tells.
 fn estimate(spec: &RunSpec, past: &Past, exposures: &[Exposure]) -> Option<Estimate> {
-    let (job, wanted) = (&spec.job, work::features(spec));
-    let declared = job.estimate.declared.or(job.estimate.time);
-    let of_model = || job.model.as_ref().and_then(|m| learn::of_model(&past.of_model, m, &wanted, declared));
-    let mut seconds = learn::of_job(&past.samples, &wanted, declared).or_else(of_model)?;
+    let job = &spec.job;
+    let mut seconds = past.seconds(job, &work::features(spec))?;
     let capacity = job.resources.capacity;
     let rate = interruptions::Rate::of(exposures, capacity);
     if rate.counts(capacity) {
@@ -65,7 +77,7 @@ fn estimate(spec: &RunSpec, past: &Past, exposures: &[Exposure]) -> Option<Estim
         time: Some(Seconds::millis(seconds.expected)),
         interval: Some((Seconds::millis(seconds.low), Seconds::millis(seconds.high))),
         basis: seconds.basis,
-        declared,
+        declared: job.estimate.declared.or(job.estimate.time),
         ..job.estimate.clone()
     })
 }

@@ -5,7 +5,7 @@
 
 pub mod change;
 pub mod judge;
-mod learned;
+pub mod learned;
 pub mod outlook;
 pub mod plan;
 pub mod reasons;

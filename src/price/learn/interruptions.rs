@@ -63,6 +63,12 @@ impl Rate {
         seconds * factor.clamp(1.0, tries.max(1) as f64)
     }
 
+    /// Probability that an attempt is taken away within this many seconds.
+    #[must_use]
+    pub fn chance_within(&self, seconds: f64) -> f64 {
+        -(-self.per_hour / 3600.0 * seconds).exp_m1()
+    }
+
     /// Interruptions that a run of this length has with 97.5% at the most.
     fn most(&self, seconds: f64) -> f64 {
         let load = self.per_hour / 3600.0 * seconds;
