@@ -76,7 +76,8 @@ pub fn at_end(goal: &MetricGoal, points: &[(i64, Option<f64>)], end: Option<u64>
     let mut steps: Vec<i64> = finite.iter().map(|(s, _)| *s).collect();
     steps.dedup();
     if steps.len() < ENOUGH || xs.len() < ENOUGH {
-        answer.missing = Some(format!("{} values by step, {ENOUGH} are needed", steps.len()).into());
+        answer.missing =
+            Some(format!("{} value{} by step, {ENOUGH} are needed", steps.len(), if steps.len() == 1 { "" } else { "s" }).into());
         return Some(answer);
     }
     let Some(end) = end else {

@@ -241,7 +241,11 @@ fn block(out: &mut String, f: &Forecast, now: Timestamp) {
             (_, _, Some(missing)) => format!("; its end is not told: {missing}"),
             _ => String::new(),
         };
-        let unknown = if m.unknown > 0 { format!("; {} values were no number and are not used", m.unknown) } else { String::new() };
+        let unknown = match m.unknown {
+            0 => String::new(),
+            1 => "; 1 value was no number and is not used".to_owned(),
+            n => format!("; {n} values were no number and are not used"),
+        };
         line("metric", format!("{} {last}{end}{unknown}", escape(&m.name)));
     }
     if let Some(p) = &f.pruning {
