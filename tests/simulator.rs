@@ -21,6 +21,8 @@ fn a_thousand_seeds_hold_every_promise() {
     assert!(total.executions > 5_000 && total.events > 50_000, "{total:?}");
     for kind in [
         "API away",
+        "budget nearly used up",
+        "clock jumped",
         "crash after the write",
         "crash before the write",
         "crash between commands",

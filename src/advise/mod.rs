@@ -3,7 +3,10 @@
 //! In: records, lines of the ledger, rates. Out: answers as data, and pictures of them. Must never change or order anything.
 
 pub mod budget;
+pub mod burn;
 pub mod chart;
+pub mod compare;
 pub mod forecast;
+pub mod recommend;
 pub mod report;
 pub mod sweep;

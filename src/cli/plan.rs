@@ -11,7 +11,7 @@ use super::session::Session;
 use super::views::{self, Found, Places};
 use super::{plan_markdown, plan_text};
 use crate::base::{SourceMap, Timestamp};
-use crate::diff::Plan;
+use crate::diff::{Plan, Planned};
 use crate::record::State;
 use crate::store::Store;
 
@@ -117,12 +117,19 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
             json!({"rule": c.rule, "blocks": c.blocks, "subject": c.subject, "message": c.message, "hint": c.hint, "file": place.as_ref().map(|p| &p.0), "line": place.as_ref().map(|p| p.1), "rule_file": rule.as_ref().map(|p| &p.0), "rule_line": rule.as_ref().map(|p| p.1)})
         })
         .collect();
+    // What each job's runs cost together: the ends of their intervals, the worst case, what that rests on.
+    let all: Vec<&Planned> = plan.runs.iter().collect();
+    let jobs: Vec<Value> = plan_text::groups(&all, false)
+        .iter()
+        .filter(|g| g.action.runs())
+        .map(|g| json!({"job": g.job, "action": g.action, "runs": g.runs.len(), "cost": plan_text::range(g)}))
+        .collect();
     let counts: serde_json::Map<String, Value> =
         crate::diff::Action::ALL.into_iter().map(|a| (a.word().to_owned(), plan.count(a).into())).collect();
     json!({
         "format_version": plan.format_version, "plan_id": plan.plan_id, "lineage": plan.lineage, "serial": plan.serial, "backend": plan.backend,
         "digests": plan.digests, "runs": runs, "edges": plan.edges, "drift": plan.drift, "budgets": plan.budgets, "quotas": plan.quotas,
-        "checks": checks, "templates": plan.templates, "errored": plan.errored,
+        "jobs": jobs, "checks": checks, "templates": plan.templates, "errored": plan.errored,
         "summary": {"actions": counts, "unchanged": plan.unchanged, "in_progress": plan.in_progress, "cost": plan.cost, "worst": plan.worst,
             "unpriced": plan.unpriced, "overrun": plan.overrun, "saved": plan.saved, "end": plan.end.map(|e| e.to_string()), "blocked": plan.is_blocked()},
     })

@@ -40,6 +40,15 @@ fn schema() -> Value {
         &["rule", "blocks", "subject", "message", "hint"],
         json!({"rule": {"type": "string"}, "blocks": {"type": "boolean"}, "subject": {"type": "string"}, "message": {"type": "string"}, "hint": {"type": "string"}, "file": maybe_text, "line": {"type": ["integer", "null"]}, "rule_file": maybe_text, "rule_line": {"type": ["integer", "null"]}}),
     );
+    let ends = json!({"anyOf": [{"type": "array", "items": money, "minItems": 2, "maxItems": 2}, {"type": "null"}]});
+    let range = object(
+        &["expected", "interval", "worst", "basis"],
+        json!({"expected": money, "interval": ends, "worst": maybe_money, "basis": {"type": "string"}}),
+    );
+    let job = object(
+        &["job", "action", "runs", "cost"],
+        json!({"job": {"type": "string"}, "action": {"enum": ["create", "rerun"]}, "runs": count, "cost": {"anyOf": [range, {"type": "null"}]}}),
+    );
     let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let mut schema = object(
         &[
@@ -63,7 +72,7 @@ fn schema() -> Value {
             "backend": {"enum": ["local", "kubernetes"]}, "digests": object(&["base", "state", "rates"], json!({"base": digest, "state": digest, "rates": digest})),
             "runs": {"type": "array", "items": run}, "edges": {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}},
             "drift": {"type": "array", "items": object(&["address", "path", "what"], json!({"address": {"type": "string"}, "path": {"type": "string"}, "what": {"enum": ["missing", "changed"]}}))},
-            "budgets": {"type": "array", "items": budget}, "quotas": {"type": "object"}, "checks": {"type": "array", "items": check},
+            "budgets": {"type": "array", "items": budget}, "jobs": {"type": "array", "items": job}, "quotas": {"type": "object"}, "checks": {"type": "array", "items": check},
             "templates": {"type": "array", "items": {"type": "string"}}, "errored": {"type": "boolean"},
             "summary": object(&["actions", "unchanged", "cost", "unpriced", "blocked"], json!({"actions": {"type": "object", "additionalProperties": count}, "unchanged": count, "in_progress": count, "cost": money, "worst": maybe_money, "unpriced": count, "overrun": maybe_money, "saved": money, "end": maybe_text, "blocked": {"type": "boolean"}})),
         }),

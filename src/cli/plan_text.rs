@@ -96,6 +96,9 @@ fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp)
     let room = width().saturating_sub(40).max(24);
     let line = format!("  {} {} {}", mark(group.action), pad(&fit(&escape(&name), room), room), pad(group.action.word(), 7));
     let _ = writeln!(out, "{}", format!("{line}{}", figures(group, now)).trim_end());
+    if let Some(line) = uncertain(group) {
+        let _ = writeln!(out, "      {}", paint(DIM, &fit(&escape(&line), width().saturating_sub(6))));
+    }
     for reason in first.reasons.iter().filter(|r| r.key != "new" && r.key != "gone").take(6) {
         let _ = writeln!(out, "      {}", fit(&reason_text(reason, many && !is_same(group, reason)), width().saturating_sub(6)));
     }
@@ -151,6 +154,41 @@ fn figures(group: &Group<'_>, now: Timestamp) -> String {
     let each = times.iter().max().map_or("?".to_owned(), ToString::to_string);
     let cost = price(group).map_or_else(|| "unpriced".to_owned(), |c| c.to_string());
     format!(" {start:>7} {each:>7} {cost:>11}")
+}
+
+/// What a group's runs cost together, with the interval that history gives, the worst case, and what the figures rest on.
+#[must_use]
+pub fn range(group: &Group<'_>) -> Option<Range> {
+    let estimates = || group.runs.iter().filter_map(|r| r.estimate.as_deref());
+    let basis = estimates().next().map(|e| Arc::clone(&e.basis)).filter(|_| group.action.runs())?;
+    let costs: Option<Vec<_>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost)).collect();
+    let costs = costs?;
+    // Runs of a job share what history is wrong about: they are all slow together.
+    let learned = estimates().all(|e| e.interval.is_some());
+    let interval = learned.then(|| (costs.iter().map(|c| c.low).sum(), costs.iter().map(|c| c.high).sum()));
+    let worst = costs.iter().map(|c| c.worst).sum::<Option<Money>>();
+    Some(Range { expected: costs.iter().map(|c| c.expected).sum(), interval, worst, basis })
+}
+
+/// See [`range`].
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Range {
+    /// Expected.
+    pub expected: Money,
+    /// 95%; none where nothing was measured.
+    pub interval: Option<(Money, Money)>,
+    /// All timeouts and retries used up; none without timeouts.
+    pub worst: Option<Money>,
+    /// `history of 14 runs`, `declared`, `default of MODEL`.
+    pub basis: Arc<str>,
+}
+
+/// Where history tells an interval: `95%: $1.20 to $1.60, at worst $9.00 (history of 14 runs)`.
+fn uncertain(group: &Group<'_>) -> Option<String> {
+    let range = range(group)?;
+    let (low, high) = range.interval?;
+    let worst = range.worst.map(|w| format!(", at worst {w}")).unwrap_or_default();
+    Some(format!("95%: {low} to {high}{worst} ({})", range.basis))
 }
 
 fn write_money(out: &mut String, plan: &Plan) {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::args::Output;
 use super::exit::{Exit, Outcome};
-use super::output::{self, Form, style};
+use super::output::{self, Form, style, width, wrap};
 use super::session::Place;
 use crate::base::text::escape;
+use crate::store::Reconciled;
 
 /// Most faults in text; JSON has all.
 const SHOWN: usize = 20;
@@ -27,14 +28,18 @@ pub struct Verify {
 
 /// `verify`
 pub fn run(here: &Path, args: &Verify) -> Outcome {
-    let store = Place::find(here, None)?.store()?;
-    let found = store.verify()?;
+    let here = Place::find(here, None)?;
+    let store = here.store()?;
+    let mut found = store.verify()?;
+    let again = store.reconcile(&here.rates)?;
+    found.faults.extend(again.differences.iter().cloned());
     let place = |seq: i64| if seq > 0 { format!("entry {seq}") } else { "sums".to_owned() };
     output::write(&args.output.output, |form| match form {
         Form::Json => {
             let faults: Vec<Value> = found.faults.iter().map(|f| json!({"entry": f.seq, "what": f.words})).collect();
             output::json(
-                &json!({"format_version": 1, "whole": faults.is_empty(), "entries": found.entries, "spent": found.spent, "reserved": found.reserved, "head": found.head, "faults": faults}),
+                &json!({"format_version": 1, "whole": faults.is_empty(), "entries": found.entries, "spent": found.spent, "reserved": found.reserved, "head": found.head, "faults": faults,
+                    "reconciled": {"seconds": again.seconds, "money": again.money, "gone": again.gone, "other_rates": again.other_rates, "charged": again.charged, "computed": again.computed}}),
             )
         }
         _ => {
@@ -52,8 +57,30 @@ pub fn run(here: &Path, args: &Verify) -> Outcome {
                 n => style::paint(style::BAD, &format!("The ledger has {n} faults")),
             };
             let _ = writeln!(out, "{verdict}: {} entries, {} spent, {} reserved{head}.", found.entries, found.spent, found.reserved);
+            for line in wrap(&reconciled(&again), width()) {
+                let _ = writeln!(out, "{line}");
+            }
             out
         }
     })?;
     Ok(if found.faults.is_empty() { Exit::Done } else { Exit::Error })
+}
+
+/// What was computed again from the backend's timestamps, and what could not be.
+fn reconciled(r: &Reconciled) -> String {
+    let posts = |n: u64| if n == 1 { "1 charge".to_owned() } else { format!("{n} charges") };
+    let mut words = vec![format!(
+        "By the backend's timestamps: {} checked for seconds, {} for money ({} charged, {} computed)",
+        posts(r.seconds),
+        r.money,
+        r.charged,
+        r.computed
+    )];
+    if r.other_rates > 0 {
+        words.push(format!("{} at other rates or settings than now", posts(r.other_rates)));
+    }
+    if r.gone > 0 {
+        words.push(format!("{} of runs that are no longer in the state", posts(r.gone)));
+    }
+    words.join("; ") + "."
 }

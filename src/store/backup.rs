@@ -16,14 +16,14 @@ pub fn newest(folder: &Path) -> Option<PathBuf> {
 }
 
 impl Store {
-    /// Checks the whole database; to be called before the first write of a command.
+    /// Checks the whole database and the end of the ledger; to be called before the first write of a command.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] with the command that restores it.
     pub fn check(&self) -> Result<(), StoreError> {
         let verdict: String = self.db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(|e| self.io(&e))?;
         if verdict == "ok" {
-            return Ok(());
+            return self.audit();
         }
         Err(StoreError::Corrupt { path: self.path.clone(), detail: verdict, backup: newest(self.folder()) })
     }

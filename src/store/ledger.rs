@@ -16,9 +16,9 @@ use crate::queue::Treasury;
 use crate::record::{Bill, Cause, Entry, EntryKind, Payer};
 
 /// Length of a slot of sums: the finest step of time zones.
-const SLOT: i64 = 900_000;
+pub(super) const SLOT: i64 = 900_000;
 
-const COLUMNS: &str = "at, kind, address, generation, attempt, amount, reserved, started, ended, millis, cause, workflow, job, team, user, \
+pub(super) const COLUMNS: &str = "at, kind, address, generation, attempt, amount, reserved, started, ended, millis, cause, workflow, job, team, user, \
     priority, gpu, gpus, capacity, gpu_cost, cpu_cost, off_peak_saved, spot_saved, rates, labels, note, hash";
 
 /// What is wrong with a ledger.
@@ -118,7 +118,7 @@ fn by_word<T: serde::de::DeserializeOwned>(word: Option<String>) -> Option<T> {
     serde_json::from_value(serde_json::Value::String(word?)).ok()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(Entry, Digest)> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Entry, Digest)> {
     let money = |i| row.get(i).map(Money::from_micros);
     let wrong = |i: usize| rusqlite::Error::InvalidColumnType(i, "ledger".to_owned(), rusqlite::types::Type::Text);
     let kind = by_word::<EntryKind>(row.get(1)?).ok_or_else(|| wrong(1))?;
@@ -170,9 +170,15 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn treasury(&self, rates: &Rates, rules: &[Rule], slots: u32, now: Timestamp) -> Result<Treasury, StoreError> {
-        let io = |e: rusqlite::Error| self.io(&e);
         let mut treasury = Treasury::new(rates.clone(), rules, slots, now);
         let Some(since) = treasury.since() else { return Ok(treasury) };
+        self.sums(since, |payer, at, amount| treasury.spent_before(payer, at, amount))?;
+        Ok(treasury)
+    }
+
+    /// Hands out the sums of the ledger since a moment, by quarters of an hour and payer.
+    pub(super) fn sums(&self, since: Timestamp, mut each: impl FnMut(&Payer, Timestamp, Money)) -> Result<(), StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
         let mut query = self.db.prepare("SELECT slot, job, team, user, labels, amount FROM spend WHERE slot >= ?1").map_err(io)?;
         let mut rows = query.query([since.0.div_euclid(SLOT)]).map_err(io)?;
         while let Some(row) = rows.next().map_err(io)? {
@@ -186,9 +192,9 @@ impl Store {
                 ..Payer::default()
             };
             let slot: i64 = row.get(0).map_err(io)?;
-            treasury.spent_before(&payer, Timestamp(slot.saturating_mul(SLOT)), Money::from_micros(row.get(5).map_err(io)?));
+            each(&payer, Timestamp(slot.saturating_mul(SLOT)), Money::from_micros(row.get(5).map_err(io)?));
         }
-        Ok(treasury)
+        Ok(())
     }
 
     /// The budgets of a project file as it is now, and those of workflows and sweeps as last applied.

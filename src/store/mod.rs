@@ -3,11 +3,13 @@
 //! In: events of the engine. Out: the state, durable. WAL, synchronous FULL, one writer that holds the lock; every append checks
 //! the writer's fencing epoch in its own transaction. Must never lose or change an event once it is acknowledged.
 
+mod audit;
 mod backup;
 mod journal;
 mod ledger;
 mod lock;
 mod look;
+mod reconcile;
 mod replay;
 mod requests;
 mod samples;
@@ -23,6 +25,7 @@ pub use backup::Rescue;
 pub use journal::{HistoryEntry, Past};
 pub use ledger::{Fault, Verified};
 pub use lock::{Holder, Lock, me};
+pub use reconcile::Reconciled;
 pub use requests::Request;
 
 /// File of the state, in the state folder.

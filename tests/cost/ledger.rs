@@ -30,7 +30,7 @@ fn thresholds_show_where_people_look_and_reports_and_budgets_agree() {
 }
 
 /// Opens a state as somebody who means to change it.
-fn tamper(folder: &Path, sql: &str) {
+pub fn tamper(folder: &Path, sql: &str) {
     let db = rusqlite::Connection::open(folder.join(".oppen/state.db")).unwrap();
     db.execute_batch(&format!("DROP TRIGGER ledger_stays; DROP TRIGGER ledger_is_kept; {sql}")).unwrap();
 }

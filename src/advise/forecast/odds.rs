@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::length::{Length, Siblings};
 use super::{Forecast, Forecaster, time};
 use crate::base::{Money, Timestamp};
-use crate::expand::{OnExceed, Scope};
+use crate::expand::OnExceed;
 use crate::record::{JobSpec, RunRecord};
 
 /// Finished siblings from which on a share of them is told.
@@ -67,7 +67,7 @@ pub(super) fn of_budgets(all: &Forecaster<'_>, record: &RunRecord, job: &JobSpec
     let accounts = world.treasury.accounts().iter().filter(|a| a.rule.scope.covers(&answer.payer));
     let mut found: Vec<Odds> = accounts
         .map(|account| {
-            let each_run = account.rule.scope == Scope::Run;
+            let each_run = account.rule.scope.is_each_run();
             let ended = answer.total.map(|t| t.expected - answer.open).unwrap_or_default();
             let turns = account.next.filter(|next| answer.finish.is_some_and(|f| f >= *next));
             let others = all.live.iter().filter(|(a, payer, _)| *a != record.spec.address && account.rule.scope.covers(payer));

@@ -13,7 +13,6 @@ use serde::Serialize;
 use super::odds::Odds;
 use super::{Forecast, Total, time};
 use crate::base::{Money, Timestamp};
-use crate::expand::Scope;
 use crate::price::learn::student;
 use crate::queue::Treasury;
 
@@ -79,7 +78,7 @@ impl Together {
 }
 
 fn budgets(open: &[&Forecast], treasury: &Treasury) -> Vec<Odds> {
-    let shared = treasury.accounts().iter().filter(|a| a.rule.scope != Scope::Run);
+    let shared = treasury.accounts().iter().filter(|a| !a.rule.scope.is_each_run());
     let mut found: Vec<Odds> = shared
         .filter_map(|account| {
             let mine: Vec<&Forecast> = open.iter().copied().filter(|f| account.rule.scope.covers(&f.payer)).collect();

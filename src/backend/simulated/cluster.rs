@@ -1,12 +1,13 @@
 //! The cluster: what really runs. Requests arrive late or never; what it reports may be lost on the way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Mutation;
 use super::rng::Rng;
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::engine::{Launch, Observation};
-use crate::record::{Cause, Outcome};
+use crate::record::{Cause, Outcome, RunSpec};
 
 /// Where an object stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Object {
     pub ended: Option<Timestamp>,
     /// Executions that run: more than one is a broken promise.
     pub live: u32,
+    /// What runs.
+    pub spec: Arc<RunSpec>,
     timeout: Option<u64>,
     stopping: bool,
 }
@@ -47,6 +50,8 @@ pub struct Cluster {
     pub objects: BTreeMap<AttemptId, Object>,
     pub executions: u64,
     pub mutation: Option<Mutation>,
+    /// Hard ends are kept within this many milliseconds; without it now and then one is not.
+    pub keeps: Option<i64>,
 }
 
 /// What a request leads to: reports, and things that happen after some milliseconds.
@@ -69,8 +74,8 @@ impl Cluster {
             return (self.describe(&attempt), later);
         }
         let timeout = launch.timeout.map(|t| t.0);
-        let object =
-            Object { attempt: attempt.clone(), phase: Phase::Waiting, started: None, ended: None, live: 0, timeout, stopping: false };
+        let (spec, phase) = (Arc::clone(&launch.spec), Phase::Waiting);
+        let object = Object { attempt: attempt.clone(), phase, started: None, ended: None, live: 0, spec, timeout, stopping: false };
         self.objects.insert(attempt.clone(), object);
         let wait = rng.between(10, 8_000);
         (vec![Observation::Exists { attempt: attempt.clone() }], vec![(wait, Later::Start(attempt))])
@@ -161,6 +166,16 @@ impl Cluster {
             // It hangs: only a timeout ends it. Where there is none it ends after an hour.
             _ => None,
         };
+        if let Some(lag) = self.keeps {
+            let hang = 3_600_000;
+            let (wait, outcome) = fate.map_or((hang, ends(Cause::Success, Some(0))), |outcome| (rng.between(5, 60_000), outcome));
+            let hard = object.timeout.map(|t| i64::try_from(t).unwrap_or(i64::MAX).saturating_add(rng.between(0, lag)));
+            let hard = hard.filter(|h| *h < wait && self.mutation != Some(Mutation::DeadlineNotKept));
+            later.push(hard.map_or((wait, Later::End(attempt.clone(), outcome)), |h| {
+                (h, Later::End(attempt.clone(), ends(Cause::Timeout, Some(137))))
+            }));
+            return (vec![Observation::Started { attempt, at: now, place: "node".into() }], later);
+        }
         match (fate, object.timeout) {
             (Some(outcome), _) => later.push((rng.between(5, 60_000), Later::End(attempt.clone(), outcome))),
             // Now and then the cluster does not keep the deadline: the engine has to.

@@ -2,9 +2,11 @@
 //!
 //! In: a seed. Out: a report, or the first broken promise with its step. The engine is [`crate::engine::Engine`] itself; around it the
 //! simulator plays driver, journal, API and nodes: replies are lost, doubled and late, the API goes away, the driver dies before and
-//! after every write, an overtaken driver wakes up, objects are deleted by hand. No clock, no thread, no file.
+//! after every write, an overtaken driver wakes up, objects are deleted by hand. Every second world has budgets: there nothing is deleted by
+//! hand (what nobody can see nobody can count), and the clock of each new driver may be a day off. No clock, no thread, no file.
 
 mod cluster;
+mod money;
 mod promises;
 mod rng;
 mod work;
@@ -41,11 +43,19 @@ pub enum Mutation {
     NoAdoption,
     /// After a restart nobody asks for what may be live.
     NoResume,
+    /// What is set aside for live attempts is not counted after a restart.
+    ReservationDropped,
+    /// A reservation is void while its attempt runs on.
+    VoidBeforeEnd,
+    /// A window begins again after a restart: what was spent in it is forgotten.
+    WindowBegunTwice,
+    /// The cluster does not keep the hard end that it was given with an attempt.
+    DeadlineNotKept,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::EffectBeforeIntent,
         Self::NoFencing,
         Self::UnreachableIsAbsent,
@@ -58,6 +68,10 @@ impl Mutation {
         Self::WakeForgotten,
         Self::NoAdoption,
         Self::NoResume,
+        Self::ReservationDropped,
+        Self::VoidBeforeEnd,
+        Self::WindowBegunTwice,
+        Self::DeadlineNotKept,
     ];
 }
 

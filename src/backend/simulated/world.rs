@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::cluster::{Cluster, Later};
+use super::money::{LAG, Purse};
 use super::promises::Promises;
 use super::rng::Rng;
 use super::work::{limits, workload};
@@ -11,10 +12,13 @@ use super::{Mutation, Report, Violation};
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::engine::{Command, Engine, Input, Observation, Order};
 use crate::queue::Limits;
-use crate::record::{Event, JobSpec, RunSpec, RunStatus, State};
+use crate::record::{Cause, Event, JobSpec, Outcome, RunSpec, RunStatus, State};
 
-/// Virtual time at which faults stop, in milliseconds.
-const FAULTS_END: i64 = 1_800_000;
+/// Virtual time at which a world begins, in milliseconds: a quarter to midnight, so that a day turns while there are faults.
+const START: i64 = 85_500_000;
+/// Virtual time at which faults stop.
+const FAULTS_END: i64 = START + HALF_HOUR;
+const HALF_HOUR: i64 = 1_800_000;
 /// Steps after which a world that has not come to rest is stuck.
 const MAX_STEPS: u64 = 60_000;
 /// Virtual time after the faults within which everything comes to rest.
@@ -68,6 +72,12 @@ struct World {
     step: u64,
     notes: VecDeque<String>,
     edits: u64,
+    /// Budgets, in every second world.
+    purse: Option<Purse>,
+    /// How far the driver's clock is off.
+    skew: i64,
+    /// When what happens now was due: the cluster works on while there is no driver.
+    due: i64,
 }
 
 impl World {
@@ -78,14 +88,24 @@ impl World {
         if mutation == Some(Mutation::PoolNotHeld) {
             given.max_concurrent += 2;
         }
+        let purse = (seed % 2 == 1).then(|| Purse::new(&workload(&mut Rng::new(seed), 0), &mut rng));
+        let keeps = purse.as_ref().map(|_| LAG);
+        let begin = Timestamp(START);
+        let engine = match &purse {
+            Some(purse) => purse.engine(State::default(), given, &[], begin, mutation),
+            None => Engine::new(State::default(), given),
+        };
         Self {
             seed,
             mutation,
-            now: 0,
-            engine: Engine::new(State::default(), given),
+            now: START,
+            engine,
+            purse,
+            skew: 0,
+            due: START,
             limits,
             journal: Vec::new(),
-            cluster: Cluster { mutation, ..Cluster::default() },
+            cluster: Cluster { mutation, keeps, ..Cluster::default() },
             queue: BTreeMap::new(),
             next: 0,
             wake: None,
@@ -120,11 +140,11 @@ impl World {
 
     fn run(&mut self, trace: &mut dyn FnMut(&str)) -> Result<(), String> {
         for i in 0..6 {
-            let when = self.rng.between(0, FAULTS_END / 6) + i * FAULTS_END / 6;
+            let when = self.rng.between(0, HALF_HOUR / 6) + i * HALF_HOUR / 6;
             self.at(if i == 0 { 0 } else { when }, Happening::Person);
         }
         for _ in 0..2 {
-            let (when, long) = (self.rng.between(10_000, FAULTS_END - 200_000), self.rng.between(1_000, 90_000));
+            let (when, long) = (self.rng.between(10_000, HALF_HOUR - 200_000), self.rng.between(1_000, 90_000));
             self.at(when, Happening::ApiAway(long));
         }
         loop {
@@ -138,6 +158,7 @@ impl World {
                 break;
             }
             self.now = self.now.max(at);
+            self.due = at;
             if happens == Some(at) {
                 if let Some((_, what)) = self.queue.pop_first() {
                     let line = format!("{:>9} {}", self.now, shown(&what));
@@ -151,6 +172,7 @@ impl World {
             } else {
                 self.input(Input::Tick)?;
             }
+            self.money()?;
             if !self.faults() && self.queue.is_empty() && self.engine.is_idle() {
                 break;
             }
@@ -159,8 +181,22 @@ impl World {
         Promises::converged(&self.engine, &self.cluster)
     }
 
+    /// What really ran against every limit.
+    fn money(&mut self) -> Result<(), String> {
+        let Some(purse) = &mut self.purse else { return Ok(()) };
+        let before = purse.bound;
+        purse.check(&self.cluster, Timestamp(self.due))?;
+        *self.report.faults.entry("budget nearly used up").or_default() += u64::from(purse.bound > before);
+        Ok(())
+    }
+
+    /// The driver's clock.
+    fn clock(&self) -> Timestamp {
+        Timestamp(self.now + self.skew)
+    }
+
     fn happen(&mut self, what: Happening) -> Result<(), String> {
-        let now = Timestamp(self.now);
+        let now = Timestamp(if self.purse.is_some() { self.due } else { self.now });
         match what {
             Happening::Deliver(observation) => self.input(Input::Observed(*observation)),
             Happening::Arrive(command) => {
@@ -184,7 +220,7 @@ impl World {
                 }
                 let effects = self.cluster.happen(later, now, &mut self.rng);
                 self.spread(effects);
-                if self.fault("deleted by hand", 2) {
+                if self.purse.is_none() && self.fault("deleted by hand", 2) {
                     let reports = self.cluster.delete(&attempt, now);
                     self.spread((reports, Vec::new()));
                 }
@@ -195,6 +231,13 @@ impl World {
                 self.away = true;
                 *self.report.faults.entry("API away").or_default() += 1;
                 self.at(long, Happening::ApiBack);
+                if self.mutation == Some(Mutation::VoidBeforeEnd) {
+                    for attempt in self.engine.live() {
+                        let outcome = Outcome::new(Cause::Interrupted, None, "");
+                        let (at, outputs) = (self.clock(), Vec::new());
+                        self.input(Input::Observed(Observation::Ended { attempt, started: None, at, outcome, outputs }))?;
+                    }
+                }
                 if self.mutation == Some(Mutation::UnreachableIsAbsent) {
                     for attempt in self.engine.live() {
                         self.input(Input::Observed(Observation::Absent { attempt }))?;
@@ -214,7 +257,10 @@ impl World {
     /// Reports travel: late, twice, in another order, or not at all.
     fn spread(&mut self, (reports, later): (Vec<Observation>, Vec<(i64, Later)>)) {
         for (delay, what) in later {
-            self.at(delay, Happening::Later(what));
+            // A cluster does not wait for its driver.
+            let behind = if self.purse.is_some() { self.now - self.due } else { 0 };
+            self.next += 1;
+            self.queue.insert((self.now - behind + delay.max(0), self.next), Happening::Later(what));
         }
         for report in reports {
             if self.away || self.fault("lost report", 8) {
@@ -279,7 +325,7 @@ impl World {
         // Every step names the next time that counts.
         self.wake = None;
         let before = self.engine.clone();
-        let step = self.engine.step(input, Timestamp(self.now));
+        let step = self.engine.step(input, self.clock());
         if self.fault("crash before the write", 1) {
             if self.mutation == Some(Mutation::EffectBeforeIntent) {
                 self.perform(step.commands)?;
@@ -314,7 +360,7 @@ impl World {
             if let Event::Admitted { attempt, .. } = event {
                 self.intents.insert(attempt.clone());
             }
-            self.journal.push((Timestamp(self.now), serde_json::to_string(event).map_err(|e| e.to_string())?));
+            self.journal.push((self.clock(), serde_json::to_string(event).map_err(|e| e.to_string())?));
         }
         self.report.events += events.len() as u64;
         Ok(())
@@ -324,7 +370,7 @@ impl World {
         for command in commands {
             match &command {
                 Command::WakeAt(at) => {
-                    self.wake = Some(at.0.max(self.now));
+                    self.wake = Some((at.0 - self.skew).max(self.now));
                     continue;
                 }
                 Command::Stop { .. } if self.mutation == Some(Mutation::StopForgotten) => continue,
@@ -373,11 +419,19 @@ impl World {
         if self.mutation == Some(Mutation::PoolNotHeld) {
             limits.max_concurrent += 2;
         }
-        self.engine = Engine::new(self.fold()?, limits);
         self.wake = None;
         self.now += self.rng.between(10, 120_000);
+        let state = self.fold()?;
+        self.engine = match &self.purse {
+            Some(purse) => {
+                self.skew = purse.jump(&mut self.rng);
+                *self.report.faults.entry("clock jumped").or_default() += u64::from(self.skew != 0);
+                purse.engine(state, limits, &self.journal, self.clock(), self.mutation)
+            }
+            None => Engine::new(state, limits),
+        };
         self.step += 1;
-        let step = self.engine.step(Input::Tick, Timestamp(self.now));
+        let step = self.engine.step(Input::Tick, self.clock());
         self.write(&step.events)?;
         let commands = step
             .commands
@@ -397,11 +451,11 @@ impl World {
         let mut commands = Vec::new();
         for attempt in live {
             let ended = Observation::Absent { attempt };
-            let step = engine.step(Input::Observed(ended), Timestamp(self.now));
+            let step = engine.step(Input::Observed(ended), self.clock());
             self.write(&step.events)?;
             commands.extend(step.commands);
         }
-        commands.extend(engine.step(Input::Tick, Timestamp(self.now + 600_000)).commands);
+        commands.extend(engine.step(Input::Tick, Timestamp(self.clock().0 + 600_000)).commands);
         commands.retain(|c| matches!(c, Command::Submit(_)));
         for command in commands {
             self.send(command);

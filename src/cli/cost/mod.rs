@@ -1,7 +1,11 @@
 //! `oppen cost`: what runs cost, before, while and after they run. A file a subcommand, its arguments beside it.
 
+pub mod backtest;
+pub mod compare;
+pub mod correct;
 pub mod estimate;
 pub mod forecast;
+pub mod recommend;
 pub mod report;
 
 use std::path::Path;
@@ -26,6 +30,14 @@ pub enum CostCommand {
     Estimate(estimate::Estimate),
     /// Tell what runs will have cost when they are over, and when that is
     Forecast(forecast::ForecastArgs),
+    /// Tell what would have cost less, by how much, with the edit that makes it so
+    Recommend(recommend::Recommend),
+    /// Compare configurations and finished runs: cost, time, metric, and which nothing beats
+    Compare(compare::CompareArgs),
+    /// Test the 95% interval on recorded runs: how many fell into theirs, and how wide it was
+    Backtest(backtest::Backtest),
+    /// Correct what an attempt cost, with a new entry of the ledger
+    Correct(correct::Correct),
     /// Show where the money went: totals, waste, savings
     Report(report::Report),
 }
@@ -35,6 +47,10 @@ pub fn run(here: &Path, args: &Cost) -> Outcome {
     match &args.command {
         CostCommand::Estimate(args) => estimate::run(here, args),
         CostCommand::Forecast(args) => forecast::run(here, args),
+        CostCommand::Recommend(args) => recommend::run(here, args),
+        CostCommand::Compare(args) => compare::run(here, args),
+        CostCommand::Backtest(args) => backtest::run(here, args),
+        CostCommand::Correct(args) => correct::run(here, args),
         CostCommand::Report(args) => report::run(here, args),
     }
 }
