@@ -10,5 +10,7 @@ mod forecast;
 mod ledger;
 #[path = "cost/money.rs"]
 mod money;
+#[path = "cost/race.rs"]
+mod race;
 #[path = "cost/project.rs"]
 mod project;

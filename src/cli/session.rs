@@ -304,6 +304,25 @@ impl Session {
 
     /// Makes the plan against a state; `store` is none where nothing was applied yet.
     pub fn plan(&self, store: Option<&Store>, state: &State, part: &Part, now: Timestamp) -> Result<Plan, Failure> {
+        let past = store.map(Store::past);
+        self.plan_with(store, past.as_ref().map_or(&() as &dyn diff::History, |p| p), state, part, now)
+    }
+
+    /// Makes the plan as if nothing had run yet: times are learned all the same, finished work is not taken over.
+    pub fn plan_anew(&self, store: Option<&Store>, now: Timestamp) -> Result<Plan, Failure> {
+        let past = store.map(|s| TimesOf(s.past()));
+        let history = past.as_ref().map_or(&() as &dyn diff::History, |p| p);
+        self.plan_with(store, history, &State::default(), &Part { select: Vec::new(), target: Vec::new() }, now)
+    }
+
+    fn plan_with(
+        &self,
+        store: Option<&Store>,
+        history: &dyn diff::History,
+        state: &State,
+        part: &Part,
+        now: Timestamp,
+    ) -> Result<Plan, Failure> {
         let selection = selection(part)?;
         self.check_targets(part)?;
         let workflows: FxHashSet<&str> = self.desired.workflows.iter().map(|w| &*w.name).collect();
@@ -312,7 +331,6 @@ impl Session {
         let drift = files::drift::find(&self.loaded.root, state, |a| workflows.contains(a.workflow()));
         let objects = Objects::new(self.state_folder().join("objects"));
         let restorable = |outputs: &[OutputRecord]| outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
-        let past = store.map(Store::past);
         let slots = self.limits.max_concurrent;
         let mut treasury = match store {
             Some(store) => store.treasury(&self.rates, &self.rules, slots, now)?,
@@ -320,11 +338,10 @@ impl Session {
         };
         crate::engine::reserved(&mut treasury, state);
         let user = crate::store::me("plan", now).who().into();
-        let nothing = ();
         let mut plan = diff::plan(&diff::Request {
             desired: &self.desired,
             state,
-            history: past.as_ref().map_or(&nothing as &dyn diff::History, |p| p),
+            history,
             drift: &drift,
             restorable: &restorable,
             project: self.loaded.project.as_ref(),
@@ -365,6 +382,24 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// History that tells how long runs took, and of no result that could be taken over.
+struct TimesOf<'a>(crate::store::Past<'a>);
+
+impl diff::History for TimesOf<'_> {
+    fn finished(&self, _: &crate::base::Fingerprint) -> Option<crate::record::Finished> {
+        None
+    }
+    fn samples(&self, job: &str) -> Vec<crate::record::Sample> {
+        self.0.samples(job)
+    }
+    fn of_model(&self, model: &str) -> Vec<crate::record::Sample> {
+        self.0.of_model(model)
+    }
+    fn exposures(&self) -> Vec<crate::record::Exposure> {
+        self.0.exposures()
     }
 }
 

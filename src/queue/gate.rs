@@ -154,7 +154,7 @@ impl Gate {
 
     /// Lets the first held run of each account with fresh money into the line, one at a time.
     fn wake(&mut self, now: Timestamp, ask: &impl Fn(u32) -> Option<Ask>) {
-        for account in std::mem::take(&mut self.woken) {
+        while let Some(account) = self.woken.pop_first() {
             if self.trying.contains_key(&account) {
                 continue;
             }
@@ -166,11 +166,22 @@ impl Gate {
                 self.woken.insert(account);
                 continue;
             };
-            if self.treasury.quote(&asked.job, Payer::of(&asked.job, &asked.user), asked.already, now).is_ok() {
-                held.remove(&(weight, seq, run));
-                self.holder.remove(&run);
-                self.trying.insert(account, run);
-                self.pool.enqueue(run, asked.seq, &asked.demand);
+            match self.treasury.quote(&asked.job, Payer::of(&asked.job, &asked.user), asked.already, now) {
+                Err(Refusal { account: Some(now_by), hold: true, .. }) if now_by == account => {}
+                Err(Refusal { account: Some(now_by), hold: true, .. }) => {
+                    // Another budget holds it now: that one's money is what it waits for.
+                    held.remove(&(weight, seq, run));
+                    self.holder.insert(run, now_by);
+                    self.held.entry(now_by).or_default().insert((weight, seq, run));
+                    self.woken.insert(account);
+                }
+                // Also what is refused for good since goes through the line: there it is told.
+                Ok(_) | Err(_) => {
+                    held.remove(&(weight, seq, run));
+                    self.holder.remove(&run);
+                    self.trying.insert(account, run);
+                    self.pool.enqueue(run, asked.seq, &asked.demand);
+                }
             }
         }
         self.held.retain(|_, held| !held.is_empty());

@@ -27,13 +27,13 @@ jobs:
     resources:
       cpu: 8        # as on the old machine
       memory: 4Gi
-  other: {run: [sleep, \"0.1\"], resources: {cpu: 1, memory: 128Mi, capacity: reserved}}   # small
+  other: {run: [sleep, \"0.1\"], resources: {cpu: 0.5, memory: 128Mi, capacity: reserved}}   # small
 ";
 
 fn applied() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("workflows")).unwrap();
-    let project = "apiVersion: oppen/v1\nkind: Project\nname: lab\nrates: {cpu: 144 USD, memory: 1 USD, off_peak: {factor: 1}}\n";
+    let project = "apiVersion: oppen/v1\nkind: Project\nname: lab\nrates: {cpu: 144 USD, memory: 40 USD, off_peak: {factor: 1}}\n";
     std::fs::write(folder.path().join("oppen.yaml"), project).unwrap();
     std::fs::write(folder.path().join("workflows/w.yaml"), WORKFLOW).unwrap();
     out(folder.path(), &["apply", "--yes"], 0);

@@ -73,7 +73,13 @@ fn verify_finds_what_was_changed_lost_or_hashed_anew() {
     let text = after(changed, false);
     assert!(text.contains("fault entry 2: says $1.") && text.contains("entry 2: was changed"), "{text}");
     let text = after(changed, true);
-    assert!(text.contains("fault entry 2: says $1.") && text.contains(", the journal $0.") && text.contains("has 1 fault:"), "{text}");
+    assert!(
+        text.contains("fault entry 2: says $1.")
+            && text.contains(", the journal $0.")
+            && text.contains("is charged $1.")
+            && text.contains("has 2 faults:"),
+        "{text}"
+    );
     let text = after("DELETE FROM ledger WHERE seq = 1", true);
     assert!(text.contains("fault entry 2: before it, the reserve of ") && text.contains(" is missing"), "{text}");
     let text = after("DELETE FROM ledger WHERE seq = 4; DELETE FROM spend WHERE job = 'w/b'", false);

@@ -123,9 +123,13 @@ fn nested(path: &[String], value: &str) -> String {
 
 fn replace(text: &str, node: &Node, path: &[String], depth: usize, value: &str) -> Result<Edit, String> {
     let value = nested(path.get(depth..).unwrap_or_default(), value);
-    let (start, mut end) = (node.span.start as usize, node.span.end as usize);
+    let (mut start, mut end) = (node.span.start as usize, node.span.end as usize);
     let slice = text.get(start..end).ok_or("the place of the value is not known")?;
     end -= slice.len() - slice.trim_end().len();
+    // Nothing stands where the key ends, before its colon.
+    if start == end && text.as_bytes().get(start) == Some(&b':') {
+        (start, end) = (start + 1, start + 1);
+    }
     let gap = if start == end && !text.get(..start).unwrap_or_default().ends_with(' ') { " " } else { "" };
     finish(text, start, end, &format!("{gap}{value}"), path)
 }

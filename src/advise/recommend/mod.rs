@@ -268,7 +268,7 @@ fn base_units(subject: &Subject<'_>) -> Result<(Vec<Unit>, bool), String> {
 
 /// Whole percents of a share.
 fn percent(share: f64) -> String {
-    format!("{:.0}%", share * 100.0)
+    if share > 0.0 && share < 0.005 { "under 1%".to_owned() } else { format!("{:.0}%", share * 100.0) }
 }
 
 /// `1 run`, `5 runs`.

@@ -1,7 +1,7 @@
 //! Right-sizing: cores and memory that no run has used.
 
 use super::{Advice, Case, Change, Found, Kind, by_count};
-use crate::base::resources::{MIB, show_cpu, show_memory};
+use crate::base::resources::{MIB, show_memory};
 use crate::record::Usage;
 
 /// What is left above the most that was used.
@@ -12,6 +12,12 @@ fn used(case: &Case<'_>, of: impl Fn(f64, Usage) -> f64) -> Vec<f64> {
     let mut all: Vec<f64> = case.whole().filter_map(|s| s.usage.map(|u| of(s.time.as_secs_f64().max(0.001), u))).collect();
     all.sort_by(|a, b| b.total_cmp(a));
     all
+}
+
+/// As people write cores: `0.5`, `2`.
+fn cores(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 pub fn cpu(case: &Case<'_>) -> Found {
@@ -26,13 +32,13 @@ pub fn cpu(case: &Case<'_>) -> Found {
     let Some(saves) = case.saves(&change).filter(|_| wanted < asked) else { return Found::Nothing };
     Found::Do(Box::new(Advice {
         kind: Kind::Cpu,
-        title: format!("ask for {} instead of {} cores", show_cpu(wanted), show_cpu(asked)),
+        title: format!("ask for {} instead of {} core{}", cores(wanted), cores(asked), if asked == 1000 { "" } else { "s" }),
         saves,
         computed: format!("the busiest of {} used {most:.2} cores on average; that and a quarter more, in halves", super::runs(all.len())),
         confidence: by_count(all.len(), 2, 5),
         because: "only the mean of a run is measured, not its peaks".to_owned(),
         side_effects: vec!["short peaks run slower (data loading, evaluation)".to_owned()],
-        settings: vec![case.setting(&["resources", "cpu"], show_cpu(wanted))],
+        settings: vec![case.setting(&["resources", "cpu"], cores(wanted))],
         at_most: false,
         change,
     }))

@@ -15,7 +15,7 @@ use crate::advise::chart::{Across, Chart, Mark, Unit};
 use crate::advise::compare::{Candidate, Compared, Row, compare};
 use crate::base::text::escape;
 use crate::base::{Millis, Money, Timestamp, suggest};
-use crate::cli::args::{BackendKind, Part};
+use crate::cli::args::BackendKind;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{self, fit, pad, style, width};
 use crate::cli::progress::number;
@@ -188,8 +188,7 @@ fn of_file(here: &Path, ground: &Ground, file: &Path, variant: &str, by: &mut Op
     let set = set.map_err(|e| Failure::new(Exit::Usage, format!("--variant {}: {e}", escape(variant))))?;
     let session = Session::read(here, &[file.to_path_buf()], &set, Some(BackendKind::Local));
     session.sound::<output::Form>(&[])?;
-    let part = Part { select: Vec::new(), target: Vec::new() };
-    let plan = session.plan(ground.store.as_ref(), &State::default(), &part, ground.now)?;
+    let plan = session.plan_anew(ground.store.as_ref(), ground.now)?;
     let specs = || session.desired.runs.iter();
     if by.is_none() {
         *by = specs().find_map(|s| s.job.metric.as_ref()).map(|m| (m.name.clone(), m.goal));
@@ -257,10 +256,10 @@ fn text(c: &Compared) -> String {
         }
     }
     let goal = if c.goal == Goal::Minimize { "less" } else { "more" };
-    let by = c.metric.as_ref().map_or(String::new(), |m| format!(", and {goal} {}", escape(m)));
+    let by = c.metric.as_ref().map_or(String::new(), |m| format!(" and has {goal} {}", escape(m)));
     for line in output::wrap(
         &format!(
-            "best: nothing else costs less, takes less time{by}, all at once. $ a unit: what one more unit of the metric costs, from the next cheaper one."
+            "best: nothing else costs less, takes less time{by} at once. $ a unit: what one more unit of the metric costs, from the next cheaper one."
         ),
         width(),
     ) {
