@@ -76,7 +76,7 @@ fn advice_names_its_edit_and_makes_it_without_touching_anything_else() {
         .replace("default: 20", "default: 9");
     assert_eq!(after, want);
     let plan = out(at, &["plan"], 0);
-    assert!(plan.contains("resources.cpu 8 -> 0.5"), "{plan}");
+    assert!(plan.contains("resources.cpu 8 -> 500m"), "{plan}");
 }
 
 #[test]

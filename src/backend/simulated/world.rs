@@ -166,7 +166,7 @@ impl World {
                     let line = format!("{:>9} {}", self.now, shown(&what));
                     trace(&line);
                     self.notes.push_back(line);
-                    if self.notes.len() > 60 {
+                    while self.notes.len() > 90 {
                         self.notes.pop_front();
                     }
                     self.happen(what)?;
@@ -296,6 +296,8 @@ impl World {
             0..5 => self.apply(&runs),
             5..7 => self.input(Input::Cancel { addresses: some, by: by() }),
             7..9 => self.input(Input::Retry { addresses, by: by() }),
+            // What waits for money long after its needs were done outlives needs that are forgotten and wanted again.
+            _ if self.purse.is_some() => self.input(Input::Cancel { addresses: some, by: by() }),
             _ => self.input(Input::Forget { addresses: some, by: by() }),
         }
     }
@@ -357,12 +359,14 @@ impl World {
 
     fn write(&mut self, events: &[Event]) -> Result<(), String> {
         for event in events {
+            let line = serde_json::to_string(event).map_err(|e| e.to_string())?;
+            self.notes.push_back(format!("          {}", line.chars().take(200).collect::<String>()));
             let needs = |address: &Address| self.needs.get(address).cloned().unwrap_or_default();
             Promises::needs(self.engine.state(), event, &needs)?;
             if let Event::Admitted { attempt, .. } = event {
                 self.intents.insert(attempt.clone());
             }
-            self.journal.push((self.clock(), serde_json::to_string(event).map_err(|e| e.to_string())?));
+            self.journal.push((self.clock(), line));
         }
         self.report.events += events.len() as u64;
         Ok(())
