@@ -14,8 +14,8 @@ const HOUR: i64 = 3_600_000;
 const NOON: i64 = 1_795_521_600_000;
 
 fn rates() -> Rates {
-    let mut rates = Rates { cpu: Money::from_micros(3_600_000), memory: Money::ZERO, ..Rates::default() };
-    rates.off_peak.factor = crate::price::ONE;
+    let mut rates = Rates { cpu: Some(Money::from_micros(3_600_000)), memory: Some(Money::ZERO), ..Rates::default() };
+    rates.hours = Arc::new(crate::price::Hours::flat());
     rates
 }
 

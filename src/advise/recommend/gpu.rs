@@ -73,7 +73,10 @@ pub fn kind(case: &Case<'_>) -> Found {
     if let Some(advice) = others().filter_map(|gpu| found(case, Kind::GpuType, gpu)).max_by_key(|a| a.saves) {
         return Found::Do(Box::new(advice));
     }
-    let price = |gpu: &Gpu| s.rates.hourly(&crate::base::Resources { gpu: gpu.clone(), ..s.job.resources.clone() }).ok();
+    let price = |gpu: &Gpu| {
+        let resources = crate::base::Resources { gpu: gpu.clone(), ..s.job.resources.clone() };
+        s.rates.cost_at_most(&crate::record::JobSpec { resources, ..(**s.job).clone() }, crate::base::Millis::from_secs(3600)).ok()
+    };
     let Some(dear) = price(now) else { return Found::Nothing };
     // The cheapest type that nobody tried: how much slower it may be.
     let unknown = others().filter(|gpu| factor(case, gpu).is_none()).filter_map(|gpu| price(&gpu).map(|p| (p, gpu)));

@@ -17,6 +17,7 @@ mod spot;
 mod stop;
 mod trials;
 mod window;
+mod zone;
 
 use std::sync::Arc;
 
@@ -218,7 +219,7 @@ pub fn of_job(subject: &Subject<'_>) -> Result<Report, String> {
         (Kind::Memory, size::memory),
         (Kind::Gpus, gpu::count),
         (Kind::GpuType, gpu::kind),
-        (Kind::Zone, |_| Found::Missing("prices by zone: these rates have one price for all zones".to_owned())),
+        (Kind::Zone, zone::advise),
         (Kind::Trials, trials::advise),
         (Kind::Reuse, reuse::advise),
     ];

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::{Address, AttemptId, Capacity, Digest, Gpu, Resources, resources::GIB};
+use crate::price::offer::Offer;
 use crate::record::{Cause, Event, Features, Goal, MetricGoal, Outcome, Priority, RunSpec, State, SweepSpec, Usage};
 
 /// A Tuesday at noon: dear hours.
@@ -10,7 +11,13 @@ const NOON: i64 = 1_795_521_600_000;
 fn job() -> JobSpec {
     JobSpec {
         job: "w/train".into(),
-        resources: Resources { gpu: Gpu { count: 1, kind: None }, cpu_millis: 4000, memory_bytes: 8 * GIB, capacity: Capacity::OnDemand },
+        resources: Resources {
+            gpu: Gpu { count: 1, kind: None },
+            cpu_millis: 4000,
+            memory_bytes: 8 * GIB,
+            capacity: Capacity::OnDemand,
+            ..Resources::default()
+        },
         metric: Some(MetricGoal { name: "loss".to_owned(), goal: Goal::Minimize }),
         priority: Priority::default(),
         ..JobSpec::default()
@@ -127,7 +134,8 @@ fn a_gpu_type_counts_once_it_was_measured() {
     let mut made = Made::new(job(), &[0.5]);
     let job = Arc::make_mut(&mut made.job);
     job.resources.gpu.kind = Some("H100".to_owned());
-    made.rates.gpus = [("H100".into(), Money::from_micros(4_000_000)), ("T4".into(), Money::from_micros(400_000))].into();
+    made.rates.gpus =
+        [("H100".into(), Offer::flat(Money::from_micros(4_000_000))), ("T4".into(), Offer::flat(Money::from_micros(400_000)))].into();
     made.samples = (0..6).map(|_| sample(3600, Some("H100"), None, 1)).collect();
     let found = made.report();
     assert!(of(&found, Kind::GpuType).is_none());

@@ -5,7 +5,7 @@ use super::{Advice, Case, Change, Confidence, Found, Kind};
 
 pub fn advise(case: &Case<'_>) -> Found {
     let s = case.subject;
-    if s.rates.off_peak.factor >= crate::price::ONE {
+    if s.rates.hours.windows.iter().all(|w| w.factor == s.rates.hours.dearest()) {
         return Found::Nothing;
     }
     let change = Change { off_peak: true, ..Change::default() };

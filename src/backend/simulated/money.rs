@@ -15,7 +15,7 @@ use super::rng::Rng;
 use crate::base::{AttemptId, Millis, Money, Period, Timestamp, Window};
 use crate::engine::Engine;
 use crate::expand::{OnExceed, Rule, Scope};
-use crate::price::{ONE, Rates};
+use crate::price::{Hours, ONE, Rates};
 use crate::queue::{Limits, Treasury};
 use crate::record::{Entry, Event, JobSpec, Payer, RunSpec, State};
 
@@ -43,15 +43,15 @@ impl Purse {
     /// Budgets for a workload, such that they bind now and then.
     pub fn new(runs: &[Arc<RunSpec>], rng: &mut Rng) -> Self {
         // Dollars an hour would take days to matter.
-        let (cpu, gpu) = (Money::from_micros(3_600_000_000), Some(Money::from_micros(7_200_000_000)));
+        let (cpu, gpu) = (Some(Money::from_micros(3_600_000_000)), Some(Money::from_micros(7_200_000_000)));
         let mut rates = Rates { cpu, gpu, ..Rates::default() };
         let total = rng.percent(60);
         // A clock that is off by hours does not know which hours are cheap.
         let jumps = if total { 86_400_000 } else { 0 };
         if total {
-            rates.off_peak.factor = ONE;
+            rates.hours = Arc::new(Hours::flat());
         } else {
-            (rates.off_peak.from, rates.off_peak.to) = (23 * 60 + 50, 23 * 60 + 58);
+            rates.hours = Arc::new(Hours::off_peak(ONE / 2, 23 * 60 + 50, 23 * 60 + 58, false));
         }
         let minute = |job: &JobSpec| rates.cost_at_most(job, Millis::from_secs(30)).unwrap_or_default();
         let all: Money = runs.iter().map(|r| minute(&r.job)).sum();

@@ -16,7 +16,6 @@ use crate::record::{Cause, Event, JobSpec, Outcome, RunSpec, RunStatus, State};
 
 /// Virtual time at which a world begins, in milliseconds: a quarter to midnight, so that a day turns while there are faults.
 const START: i64 = 85_500_000;
-/// Virtual time at which faults stop.
 const FAULTS_END: i64 = START + HALF_HOUR;
 const HALF_HOUR: i64 = 1_800_000;
 /// Steps after which a world that has not come to rest is stuck.
@@ -74,9 +73,7 @@ struct World {
     edits: u64,
     /// Budgets, in every second world.
     purse: Option<Purse>,
-    /// How far the driver's clock is off.
     skew: i64,
-    /// When what happens now was due: the cluster works on while there is no driver.
     due: i64,
 }
 
