@@ -14,7 +14,8 @@ const HOUR: i64 = 3_600_000;
 const NOON: i64 = 1_795_521_600_000;
 
 fn rates() -> Rates {
-    let mut rates = Rates { cpu: Some(Money::from_micros(3_600_000)), memory: Some(Money::ZERO), ..Rates::default() };
+    let mut rates = Rates::bare();
+    (rates.cpu, rates.memory) = (Some(Money::from_micros(3_600_000)), Some(Money::ZERO));
     rates.hours = Arc::new(crate::price::Hours::flat());
     rates
 }

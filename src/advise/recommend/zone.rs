@@ -17,7 +17,8 @@ pub fn advise(case: &Case<'_>) -> Found {
         (rates.site.region, rates.site.zone) = (Some(Arc::clone(region)), zone.cloned());
         Change::default().price(&rates, s.job, &case.units)
     };
-    let mut best: Option<(Money, &Arc<str>, Option<&Arc<str>>)> = None;
+    type Place<'p> = (Money, &'p Arc<str>, Option<&'p Arc<str>>);
+    let mut best: Option<Place<'_>> = None;
     for (region, prices) in &offer.regions {
         for zone in std::iter::once(None).chain(prices.zones.keys().map(Some)) {
             if let Some(cost) = price(region, zone).filter(|c| best.is_none_or(|b| *c < b.0)) {

@@ -43,8 +43,8 @@ impl Purse {
     /// Budgets for a workload, such that they bind now and then.
     pub fn new(runs: &[Arc<RunSpec>], rng: &mut Rng) -> Self {
         // Dollars an hour would take days to matter.
-        let (cpu, gpu) = (Some(Money::from_micros(3_600_000_000)), Some(Money::from_micros(7_200_000_000)));
-        let mut rates = Rates { cpu, gpu, ..Rates::default() };
+        let mut rates = Rates::bare();
+        (rates.cpu, rates.gpu) = (Some(Money::from_micros(3_600_000_000)), Some(Money::from_micros(7_200_000_000)));
         let total = rng.percent(60);
         // A clock that is off by hours does not know which hours are cheap.
         let jumps = if total { 86_400_000 } else { 0 };
