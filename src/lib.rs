@@ -35,6 +35,7 @@ pub mod backend;
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod drive;
 pub mod watch;
+pub mod mcp;
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]
 pub mod monitor;
 #[expect(clippy::disallowed_methods, reason = "this room does input and output")]

@@ -17,10 +17,10 @@ use super::progress::{Progress, failure};
 use super::session::{Place, Session};
 use super::{backends, detach, plan_text};
 use crate::base::text::escape;
-use crate::base::{Money, SourceMap, Timestamp};
+use crate::base::{Diagnostics, Money, SourceMap, Timestamp};
 use crate::diff::{Action, Plan, outlook};
 use crate::drive::{Clock, Control, Drive, DriveError, End, Settings};
-use crate::engine::{self, Engine, Input};
+use crate::engine::{self, Agents, Engine, Input};
 use crate::expand::Desired;
 use crate::files::{Objects, STATE_FOLDER};
 use crate::price::Rates;
@@ -231,11 +231,12 @@ pub fn execute(
     plan: &Plan,
     settings: Settings,
 ) -> Outcome {
-    restore(ground, plan)?;
+    restore(ground.root, plan)?;
     store.backup(now())?;
     store.keep_rules(&plan.rules)?;
     let treasury = store.treasury(ground.rates, &plan.rules, plan.quotas.max_concurrent, now())?;
-    let mut engine = Engine::with_budgets(state, plan.quotas.clone(), treasury);
+    let agents = Agents::read(ground.project.and_then(|p| p.agents.as_ref()), &mut Diagnostics::default());
+    let mut engine = Engine::with_budgets(state, plan.quotas.clone(), treasury).ruled_by(agents);
     let mut backend = backends::open(ground.backend, ground.root, ground.project, store.lineage(), &plan.quotas)?;
     let mut view = Progress::new(ground.json);
     let clock = Clock::start();
@@ -255,12 +256,12 @@ pub fn execute(
 }
 
 /// Puts the outputs of reused results in place. A file that was changed by hand is kept by content before it is replaced.
-fn restore(ground: &Ground<'_>, plan: &Plan) -> Result<(), Failure> {
-    let objects = Objects::new(ground.root.join(STATE_FOLDER).join("objects"));
+pub fn restore(root: &Path, plan: &Plan) -> Result<(), Failure> {
+    let objects = Objects::new(root.join(STATE_FOLDER).join("objects"));
     for planned in plan.runs.iter().filter(|r| r.action == Action::Reuse) {
         for output in planned.result.iter().flat_map(|r| &r.outputs).filter(|o| o.digest.is_some()) {
-            if ground.root.join(&output.path).exists()
-                && let Ok(kept) = objects.put(ground.root, &output.path)
+            if root.join(&output.path).exists()
+                && let Ok(kept) = objects.put(root, &output.path)
                 && kept.digest != output.digest
             {
                 output::say(&format!(
@@ -270,7 +271,7 @@ fn restore(ground: &Ground<'_>, plan: &Plan) -> Result<(), Failure> {
                 ));
             }
             objects
-                .restore(ground.root, output)
+                .restore(root, output)
                 .map_err(|e| Failure::new(Exit::Error, format!("{}: its recorded content cannot be put back: {e}", output.path)))?;
         }
     }

@@ -71,6 +71,10 @@ pub enum Command {
     Destroy(Destroy),
     /// Draw the jobs and their needs
     Graph(Graph),
+    /// End runs that run; what waits goes on waiting
+    Stop(Select),
+    /// Agree to what an agent proposed, or decline it
+    Approve(super::approve::Approve),
     /// Show what happened
     History(History),
     /// Check that the ledger is whole: links, reservations, sums
@@ -93,6 +97,8 @@ pub enum Command {
     },
     /// Look at sweeps, pause them, let them go on
     Sweep(super::sweep::Args),
+    /// Serve agents: the Model Context Protocol over standard input and output, or over HTTP
+    Mcp(super::mcp::Mcp),
     /// Run the engine against a simulated cluster with faults
     Sim(Sim),
     /// Keeps local runs alive (started by apply)

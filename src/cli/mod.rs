@@ -2,6 +2,7 @@
 
 pub mod args;
 mod apply;
+pub mod approve;
 mod backends;
 pub mod budget;
 pub mod ci;
@@ -13,6 +14,7 @@ mod exit;
 mod from_cluster;
 mod house;
 mod install;
+pub mod mcp;
 mod output;
 mod plan;
 mod plan_markdown;
@@ -105,6 +107,8 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Status(args) => status::status(&here, args),
         Command::Queue(args) => queue::run(&here, args),
         Command::Submit(args) => submit::run(&here, args),
+        Command::Approve(args) => approve::run(&here, args),
+        Command::Stop(args) => runs::end(&here, args, runs::Deed::Stop),
         Command::History(args) => status::history(&here, args),
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),
@@ -126,6 +130,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Watch(args) => watch::run(&here, args),
         Command::Install(args) => install::run(&here, args),
         Command::Sweep(args) => sweep::run(&here, args),
+        Command::Mcp(args) => mcp::run(&here, args),
         Command::Sim(args) => sim::run(args),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::args::{BackendKind, Output};
+use super::args::{BackendKind, Output, Select};
 use super::desk::{engine, submit};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{self, Form, fit, pad, style, width};
@@ -50,6 +50,8 @@ pub enum QueueCommand {
         #[arg(required = true)]
         select: Vec<String>,
     },
+    /// End runs that wait; one that starts in the meantime goes on
+    Cancel(Select),
     /// Launch nothing more; what runs goes on
     Pause,
     /// Launch again
@@ -67,6 +69,7 @@ pub fn run(here: &Path, args: &Queue) -> Outcome {
     match &args.command {
         None => show(here, &args.output),
         Some(QueueCommand::Priority { class, select }) => priority(here, class, select),
+        Some(QueueCommand::Cancel(select)) => super::runs::end(here, select, super::runs::Deed::CancelWaiting),
         Some(QueueCommand::Pause) => pause(here, true),
         Some(QueueCommand::Resume) => pause(here, false),
         Some(QueueCommand::Run { backend }) => work(here, *backend),

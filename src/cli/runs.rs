@@ -196,34 +196,85 @@ fn record_text(record: &RunRecord, engine: &Engine) -> String {
     out
 }
 
-/// `cancel` and `retry`: asked of whoever applies right now, else done here.
+/// What is done with runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Ends them.
+    Cancel,
+    /// Ends those that wait.
+    CancelWaiting,
+    /// Ends those that run.
+    Stop,
+    /// Runs them again.
+    Retry,
+}
+
+impl Deed {
+    fn wants(self, run: &RunRecord) -> bool {
+        match self {
+            Self::Cancel => !run.status.is_terminal(),
+            Self::CancelWaiting => run.status == RunStatus::Pending,
+            Self::Stop => run.status.is_live(),
+            Self::Retry => run.status.is_terminal() && !matches!(run.status, RunStatus::Succeeded | RunStatus::Pruned),
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Cancel | Self::CancelWaiting => "cancel",
+            Self::Stop => "stop",
+            Self::Retry => "retry",
+        }
+    }
+
+    const fn nothing(self) -> &'static str {
+        match self {
+            Self::Cancel => "none of these runs is waiting or running",
+            Self::CancelWaiting => "none of these runs is waiting; `oppen stop` ends those that run",
+            Self::Stop => "none of these runs is running; `oppen cancel` ends those that wait",
+            Self::Retry => "none of these runs failed, was cancelled or was skipped",
+        }
+    }
+
+    fn request(self, addresses: Vec<Address>, by: String) -> Request {
+        match self {
+            Self::Cancel | Self::Stop => Request::Cancel { addresses, by },
+            Self::CancelWaiting => Request::CancelWaiting { addresses, by },
+            Self::Retry => Request::Retry { addresses, by },
+        }
+    }
+}
+
+/// `cancel` and `retry`
 pub fn act(here: &Path, args: &args::Select, retry: bool) -> Outcome {
+    end(here, args, if retry { Deed::Retry } else { Deed::Cancel })
+}
+
+/// Asked of whoever applies right now, else done here.
+pub fn end(here: &Path, args: &args::Select, deed: Deed) -> Outcome {
     let place = Place::find(here, args.backend)?;
     let mut store = place.store()?;
     let state = store.load()?;
-    let again = |r: &RunRecord| r.status.is_terminal() && !matches!(r.status, RunStatus::Succeeded | RunStatus::Pruned);
-    let wanted = |r: &&RunRecord| if retry { again(r) } else { !r.status.is_terminal() };
-    let addresses: Vec<Address> = matching(&state, &args.select)?.into_iter().filter(wanted).map(|r| r.spec.address.clone()).collect();
+    let wanted = matching(&state, &args.select)?.into_iter().filter(|r| deed.wants(r));
+    let addresses: Vec<Address> = wanted.map(|r| r.spec.address.clone()).collect();
     if addresses.is_empty() {
-        let words =
-            if retry { "none of these runs failed, was cancelled or was skipped" } else { "none of these runs is waiting or running" };
-        output::print(&format!("Nothing to do: {words}.\n"))?;
+        output::print(&format!("Nothing to do: {}.\n", deed.nothing()))?;
         return Ok(Exit::Done);
     }
-    let me = crate::store::me(if retry { "retry" } else { "cancel" }, now());
+    let me = crate::store::me(deed.word(), now());
     let by = format!("{}@{}", me.user, me.host);
     match store.lock(&me.what, Duration::ZERO) {
         Err(StoreError::Held(holder)) => {
             let count = addresses.len();
-            store.request(&if retry { Request::Retry { addresses, by } } else { Request::Cancel { addresses, by } })?;
+            store.request(&deed.request(addresses, by))?;
             output::print(&format!("Asked {holder} to {} {count} run{}.\n", me.what, if count == 1 { "" } else { "s" }))?;
             Ok(Exit::Done)
         }
         Err(error) => Err(error.into()),
         Ok(lock) => {
             store.check()?;
-            let input = if retry { Input::Retry { addresses, by } } else { Input::Cancel { addresses, by } };
-            let result = drive(&place, &mut store, &lock, vec![input], retry, output::is_json(&args.output.output));
+            let inputs = deed.request(addresses, by).inputs();
+            let result = drive(&place, &mut store, &lock, inputs, deed == Deed::Retry, output::is_json(&args.output.output));
             store.unlock(&lock)?;
             super::apply::after(&place.loaded.root, &store)?;
             result

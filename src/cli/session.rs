@@ -15,7 +15,7 @@ use crate::base::{Diagnostic, Diagnostics, Timestamp, suggest};
 use crate::check::Verdict;
 use crate::check::policy::{self, Policy};
 use crate::diff::{self, Plan, select};
-use crate::engine::Engine;
+use crate::engine::{Agents, Engine};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
 use crate::price::{Cards, Rates};
@@ -105,7 +105,13 @@ impl Place {
     pub fn engine(&self, store: &Store, state: State) -> Result<Engine, Failure> {
         let rules = self.rules(store)?;
         let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, super::plan::now())?;
-        Ok(Engine::with_budgets(state, self.limits.clone(), treasury))
+        Ok(Engine::with_budgets(state, self.limits.clone(), treasury).ruled_by(self.agents()))
+    }
+
+    /// What agents may start without a person.
+    #[must_use]
+    pub fn agents(&self) -> Agents {
+        Agents::read(self.loaded.project.as_ref().and_then(|p| p.agents.as_ref()), &mut Diagnostics::default())
     }
 
     /// The budgets of the project file.
@@ -230,6 +236,7 @@ impl Session {
         let rules = expand::budget::rules(loaded.project.as_ref(), &desired, &mut diags);
         let policies = policy::compile(loaded.project.as_ref(), &loaded.policies, &loaded.sources, &mut diags);
         if let Some(project) = &loaded.project {
+            let _rule = Agents::read(project.agents.as_ref(), &mut diags);
             super::backends::tracking(project, &mut diags);
         }
         let (ceiling, verdicts) = (Quotas::default(), Vec::new());

@@ -237,7 +237,8 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
                 let word = e.body.get("event").and_then(Value::as_str).unwrap_or_default();
                 // Reasons of a search are sentences: they have lines of their own.
                 let reasons = matches!(word, "suggested" | "pruned" | "unneeded");
-                let keys: &[&str] = if reasons { &[] } else { &["plan_id", "by", "cause", "because", "place", "from"] };
+                let keys: &[&str] =
+                    if reasons { &[] } else { &["plan_id", "by", "agent", "approved_by", "cause", "because", "place", "from"] };
                 let detail = keys
                     .iter()
                     .filter_map(|k| e.body.get(*k).and_then(Value::as_str).map(|v| format!("{k} {v}")))

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::Output;
 use super::desk::ask::{Ask, batch, spread};
-use super::desk::submit::{Receipt, new_id, prepare, submit};
+use super::desk::submit::{Leave, Receipt, new_id, prepare, submit};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{self, Form, fit, pad, width};
 use super::plan::now;
@@ -50,7 +50,7 @@ pub struct Submit {
 /// Reads, prices, submits, tells the place in the line.
 pub fn run(here: &Path, args: &Submit) -> Outcome {
     let prepared = prepare(here, &asks(args)?, &new_id())?;
-    let receipt = submit(&prepared, args.max_cost, !args.dry_run)?;
+    let receipt = submit(&prepared, &Leave::person(), args.max_cost, !args.dry_run)?;
     let now = now();
     output::write(&args.output.output, |form| match form {
         Form::Json => output::json(&value(&receipt)),

@@ -6,6 +6,7 @@
 //! [`Engine`] keeps indices beside the state, so that an event costs no more than the runs that it concerns.
 
 mod admission;
+pub mod agents;
 mod index;
 mod money;
 mod observe;
@@ -25,6 +26,7 @@ use crate::queue::{Demand, Gate, Limits, Pool, Treasury, WaitReason};
 use crate::record::{Event, Pause, Payer, RunRecord, RunStatus, State};
 use index::Index;
 
+pub use agents::{Agency, Agents};
 pub use money::{overrun, reserved};
 pub use port::{Command, Input, Launch, Observation, Order, Step, Submission};
 
@@ -60,6 +62,7 @@ pub struct Engine {
     searchers: search::Searchers,
     launching: bool,
     reachable: bool,
+    agents: Agents,
     step: Step,
 }
 
@@ -82,6 +85,7 @@ impl Engine {
             searchers: search::Searchers::default(),
             launching: true,
             reachable: true,
+            agents: Agents::default(),
             step: Step::default(),
         };
         let addresses: Vec<Address> = {
@@ -96,6 +100,13 @@ impl Engine {
         engine
     }
 
+    /// Under a rule for agents.
+    #[must_use]
+    pub fn ruled_by(mut self, agents: Agents) -> Self {
+        self.agents = agents;
+        self
+    }
+
     /// The state, all events of past steps folded in.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -108,6 +119,18 @@ impl Engine {
             self.index.started = true;
             self.resume(now);
         }
+        self.take(input, now);
+        self.fire(now);
+        self.expire(now);
+        self.settle(now);
+        self.admit(now);
+        if let Some(at) = self.next_time() {
+            self.step.commands.push(Command::WakeAt(at));
+        }
+        std::mem::take(&mut self.step)
+    }
+
+    fn take(&mut self, input: Input, now: Timestamp) {
         match input {
             Input::Apply { plan_id, by, orders } => self.apply(plan_id, by, orders, now),
             Input::Observed(observation) => self.observe(observation, now),
@@ -122,16 +145,16 @@ impl Engine {
             Input::Prioritize { addresses, priority, by } => addresses.iter().for_each(|a| self.prioritize(a, &priority, &by, now)),
             Input::PauseQueue { paused, by } => self.pause_queue(paused, by, now),
             Input::Launching(on) => self.launching = on,
+            Input::OfAgent { agency, inputs } => match self.agents.holds_back(&agency) {
+                Some(because) => self.emit(Event::HeldBack { agent: agency.agent, because }, now),
+                None => {
+                    let Agency { agent, approved_by, cost, .. } = agency;
+                    self.emit(Event::OfAgent { agent, approved_by, cost }, now);
+                    inputs.into_iter().for_each(|input| self.take(input, now));
+                }
+            },
             Input::Tick => {}
         }
-        self.fire(now);
-        self.expire(now);
-        self.settle(now);
-        self.admit(now);
-        if let Some(at) = self.next_time() {
-            self.step.commands.push(Command::WakeAt(at));
-        }
-        std::mem::take(&mut self.step)
     }
 
     /// True when nothing more will happen by itself: every run is over.

@@ -86,6 +86,13 @@ pub enum Input {
         /// Who asks.
         by: String,
     },
+    /// What an agent brings: taken when the project's rule lets it, else held back as a whole.
+    OfAgent {
+        /// Which agent, who agreed, and the cost.
+        agency: super::Agency,
+        /// What it wants.
+        inputs: Vec<Input>,
+    },
     /// Whether new attempts may be launched (Ctrl-C once, pause, API server away).
     Launching(bool),
     /// Time went by; also sent right after the start.

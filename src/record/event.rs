@@ -29,6 +29,23 @@ pub enum Event {
         /// A workflow for each, with its template and its values.
         jobs: Vec<SubmittedJob>,
     },
+    /// What follows was brought by an agent.
+    OfAgent {
+        /// Name and version that it gave itself.
+        agent: String,
+        /// The person who agreed (`user@host`), where one had to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved_by: Option<String>,
+        /// What it was expected to cost.
+        cost: Money,
+    },
+    /// What an agent brought was not taken: a person has to agree first.
+    HeldBack {
+        /// Name and version that it gave itself.
+        agent: String,
+        /// Why.
+        because: String,
+    },
     /// Nothing is launched from here on.
     QueuePaused {
         /// Who asked.
@@ -261,6 +278,8 @@ impl Event {
             | Self::SweepPaused { .. }
             | Self::SweepResumed { .. }
             | Self::Submitted { .. }
+            | Self::OfAgent { .. }
+            | Self::HeldBack { .. }
             | Self::QueuePaused { .. }
             | Self::QueueResumed { .. } => None,
             Self::Planned { spec } | Self::Updated { spec } | Self::Reused { spec, .. } | Self::Superseded { spec } => Some(&spec.address),

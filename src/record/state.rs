@@ -288,7 +288,7 @@ impl State {
             Event::Prioritized { address, priority, .. } => {
                 self.with(address, |run| run.spec = Arc::new(run.spec.with_priority(priority)));
             }
-            Event::Threshold { .. } => {}
+            Event::Threshold { .. } | Event::OfAgent { .. } | Event::HeldBack { .. } => {}
             Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| run.correct(attempt, *amount)),
             Event::Planned { spec } => self.plan(spec, now),
             Event::Updated { spec } => self.with(&spec.address, |run| run.updated(spec)),

@@ -16,10 +16,14 @@ mod samples;
 mod schema;
 mod wire;
 
+mod newest;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
+
+pub use newest::Wanted;
 
 pub use backup::Rescue;
 pub use journal::{HistoryEntry, Past};

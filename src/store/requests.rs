@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::base::{Address, Timestamp};
-use crate::engine::{Input, Order, Submission};
+use crate::engine::{Agency, Input, Order, Submission};
 use crate::expand::Rule;
 use crate::record::{Event, Priority, RunStatus, State};
 
@@ -74,6 +74,13 @@ pub enum Request {
         /// Its budgets.
         rules: Vec<Rule>,
     },
+    /// What an agent brings; who answers holds it against the project's rule.
+    OfAgent {
+        /// Which agent, who agreed, and the cost.
+        agency: Agency,
+        /// What it wants.
+        wants: Box<Request>,
+    },
     /// Run again what is over without success.
     Retry {
         /// Which.
@@ -87,6 +94,9 @@ impl Request {
     /// What the engine is told, in this order.
     #[must_use]
     pub fn inputs(self) -> Vec<Input> {
+        if let Self::OfAgent { agency, wants } = self {
+            return vec![Input::OfAgent { agency, inputs: wants.inputs() }];
+        }
         let budgets = match &self {
             Self::Submit { submission } => submission.rules.clone(),
             Self::Apply { rules, .. } => rules.clone(),
@@ -102,6 +112,7 @@ impl Request {
             Self::Submit { submission } => Input::Submit(submission),
             Self::Apply { plan_id, by, orders, .. } => Input::Apply { plan_id, by, orders },
             Self::Retry { addresses, by } => Input::Retry { addresses, by },
+            Self::OfAgent { .. } => Input::Tick,
         };
         let budgets = (!budgets.is_empty()).then_some(Input::Budgets(budgets));
         budgets.into_iter().chain([input]).collect()
@@ -130,6 +141,7 @@ impl Request {
                     state.apply(&Event::Cancelled { address }, at);
                 }
             }
+            Self::OfAgent { wants, .. } => wants.foresee(state, at),
             Self::Cancel { .. } | Self::Retry { .. } | Self::Apply { .. } | Self::Pause { .. } | Self::Resume { .. } => {}
         }
     }

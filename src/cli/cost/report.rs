@@ -18,6 +18,7 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{self, fit, pad, style};
 use crate::cli::plan::now;
 use crate::cli::session::Place;
+use crate::store::Store;
 
 /// `cost report`
 #[derive(Debug, Args)]
@@ -65,9 +66,8 @@ fn target(text: &str) -> Result<(Shape, Option<PathBuf>), String> {
     found.ok_or_else(|| format!("unknown form `{form}`; {}", suggest::hint(form, all.map(|a| a.0)).unwrap_or_default()))
 }
 
-/// `cost report`
-pub fn run(here: &Path, args: &Report) -> Outcome {
-    let store = Place::find(here, None)?.store()?;
+/// What the ledger says to a question.
+pub fn answer(store: &Store, args: &Report) -> Result<Answer, Failure> {
     let midnight = |day: NaiveDate| {
         let local = args.timezone.from_local_datetime(&day.and_time(NaiveTime::MIN)).earliest();
         local.map_or(Timestamp(0), |t| Timestamp(t.timestamp_millis()))
@@ -78,13 +78,19 @@ pub fn run(here: &Path, args: &Report) -> Outcome {
         return Err(Failure::new(Exit::Usage, "--from is not before --to").hint("give the earlier day first"));
     }
     let before = if args.from.is_some() { Timestamp(from.0.saturating_sub(to.since(from).0.try_into().unwrap_or(0))) } else { from };
-    let state = store.load()?;
-    let again = state.runs.values().filter(|r| r.generation > 1).map(|r| (r.spec.address.to_string(), r.generation)).collect();
+    let again = store.generations()?.into_iter().collect();
     let rows = if args.by.is_empty() { vec![By::Workflow] } else { args.by.clone() };
     let reused = store.reused(from, to)?;
-    let mut tally = Tally::new(Question { from, to, before, by: rows.clone(), zone: args.timezone, generations: again, reused });
+    let mut tally = Tally::new(Question { from, to, before, by: rows, zone: args.timezone, generations: again, reused });
     store.lines(|line| tally.add(line))?;
-    let shown = Shown { answer: tally.answer(), by: rows, zone: args.timezone, trend: args.from.is_some() };
+    Ok(tally.answer())
+}
+
+/// `cost report`
+pub fn run(here: &Path, args: &Report) -> Outcome {
+    let store = Place::find(here, None)?.store()?;
+    let by = if args.by.is_empty() { vec![By::Workflow] } else { args.by.clone() };
+    let shown = Shown { answer: answer(&store, args)?, by, zone: args.timezone, trend: args.from.is_some() };
     let default = [(Shape::Text, None)];
     for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
         let text = shown.render(*shape);

@@ -1,6 +1,6 @@
 //! One thing to submit, as a person or an agent says it; and batches of them as JSON.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::text::escape;
@@ -12,7 +12,7 @@ pub const MOST: usize = 1000;
 const TOLD: usize = 10;
 
 /// A model type, a template file or the name of a workflow, with values.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// A model type of the project, a workflow file, or the name of a workflow of the project.

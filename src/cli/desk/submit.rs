@@ -19,10 +19,10 @@ use crate::cli::plan::now;
 use crate::cli::problems;
 use crate::cli::session::Place;
 use crate::diff::{self, Plan, select};
-use crate::engine::Submission;
+use crate::engine::{Agency, Agents, Submission};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests};
-use crate::queue::{Board, Quotas, board};
+use crate::queue::{Board, Quotas, Treasury, board};
 use crate::record::{JobSpec, Priority, RunSpec, State, SubmittedJob};
 use crate::spec::types::Project;
 use crate::spec::{Project as ProjectDoc, Workflow};
@@ -49,6 +49,8 @@ pub struct Receipt {
     pub runs: Vec<Address>,
     /// Expected cost of all of it.
     pub cost: Money,
+    /// At the most; none where a run has no timeout.
+    pub worst: Option<Money>,
     /// Runs without a price.
     pub unpriced: usize,
     /// The queue with it.
@@ -101,6 +103,49 @@ pub fn prepare(here: &Path, asks: &[Ask], id: &str) -> Result<Prepared, Failure>
     Ok(Prepared { place, submission, desired, rules })
 }
 
+/// Who submits: a person, or an agent, with or without a person who agreed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leave {
+    agent: Option<String>,
+    approved_by: Option<String>,
+}
+
+impl Leave {
+    /// A person.
+    #[must_use]
+    pub fn person() -> Self {
+        Self::default()
+    }
+
+    /// An agent alone.
+    #[must_use]
+    pub fn agent(name: &str) -> Self {
+        Self { agent: Some(name.to_owned()), approved_by: None }
+    }
+
+    /// An agent, and the person who agreed.
+    #[must_use]
+    pub fn approved(name: &str, by: String) -> Self {
+        Self { agent: Some(name.to_owned()), approved_by: Some(by) }
+    }
+
+    /// What the engine is told of an agent.
+    #[must_use]
+    pub fn agency(&self, plan: &Plan) -> Option<Agency> {
+        let agent = self.agent.clone()?;
+        Some(Agency { agent, approved_by: self.approved_by.clone(), cost: plan.cost, unpriced: plan.unpriced })
+    }
+
+    /// A request as its bearer leaves it, unless a person has to agree first.
+    pub fn sign(&self, agents: Agents, plan: &Plan, request: Request) -> Result<Request, Failure> {
+        let Some(agency) = self.agency(plan) else { return Ok(request) };
+        match agents.holds_back(&agency) {
+            Some(because) => Err(Failure::new(Exit::Declined, because)),
+            None => Ok(Request::OfAgent { agency, wants: Box::new(request) }),
+        }
+    }
+}
+
 /// A name for a submission, new each time.
 #[must_use]
 pub fn new_id() -> String {
@@ -108,18 +153,20 @@ pub fn new_id() -> String {
 }
 
 /// Prices and judges; with `really` also notes it, unless something is against it. All in one transaction.
-pub fn submit(prepared: &Prepared, most: Option<Money>, really: bool) -> Result<Receipt, Failure> {
+pub fn submit(prepared: &Prepared, leave: &Leave, most: Option<Money>, really: bool) -> Result<Receipt, Failure> {
     let place = &prepared.place;
     let mut store = Store::open(&place.state_folder())?;
     let receipt = store.atomically(|store| {
         let mut state = store.load_open()?;
         store.foresee(&mut state)?;
         let now = now();
-        let plan = judge(prepared, store, &state, now)?;
+        let plan = judge(prepared, Some(store), &state, now)?;
         allowed(&plan, most)?;
         if really {
+            let request = Request::Submit { submission: Box::new(prepared.submission.clone()) };
+            let request = leave.sign(place.agents(), &plan, request)?;
             store.add_rules(&prepared.submission.rules)?;
-            store.request(&Request::Submit { submission: Box::new(prepared.submission.clone()) })?;
+            store.request(&request)?;
         }
         for spec in &prepared.submission.runs {
             state.apply(&crate::record::Event::Planned { spec: Arc::clone(spec) }, now);
@@ -129,6 +176,7 @@ pub fn submit(prepared: &Prepared, most: Option<Money>, really: bool) -> Result<
             jobs: prepared.submission.jobs.clone(),
             runs: prepared.submission.runs.iter().map(|r| r.address.clone()).collect(),
             cost: plan.cost,
+            worst: plan.worst,
             unpriced: plan.unpriced,
             board: board(&state, &place.limits, &place.rates, now),
             budgets: plan.budgets,
@@ -139,6 +187,16 @@ pub fn submit(prepared: &Prepared, most: Option<Money>, really: bool) -> Result<
         engine::ensure(&place.loaded.root, &store)?;
     }
     Ok(receipt)
+}
+
+/// What these runs would be, with everything that runs and waits; nothing is noted, and no state is made where there is none.
+pub fn price(prepared: &Prepared) -> Result<Plan, Failure> {
+    let store = Store::open_existing(&prepared.place.state_folder())?;
+    let mut state = store.as_ref().map_or_else(|| Ok(State::default()), Store::load_open)?;
+    if let Some(store) = &store {
+        store.foresee(&mut state)?;
+    }
+    judge(prepared, store.as_ref(), &state, now())
 }
 
 fn allowed(plan: &Plan, most: Option<Money>) -> Result<(), Failure> {
@@ -159,9 +217,13 @@ fn allowed(plan: &Plan, most: Option<Money>) -> Result<(), Failure> {
 }
 
 /// The plan that these runs alone are, beside everything that runs and waits. What ran before does not serve: a submission runs.
-fn judge(prepared: &Prepared, store: &Store, state: &State, now: Timestamp) -> Result<Plan, Failure> {
+fn judge(prepared: &Prepared, store: Option<&Store>, state: &State, now: Timestamp) -> Result<Plan, Failure> {
     let place = &prepared.place;
-    let mut treasury = store.treasury(&place.rates, &prepared.rules, place.limits.max_concurrent, now)?;
+    let slots = place.limits.max_concurrent;
+    let mut treasury = match store {
+        Some(store) => store.treasury(&place.rates, &prepared.rules, slots, now)?,
+        None => Treasury::new(place.rates.clone(), &prepared.rules, slots, now),
+    };
     crate::engine::reserved(&mut treasury, state);
     let user: Arc<str> = prepared.submission.by.as_str().into();
     // What is wrong with a rule is told by `plan` and `validate`; here a rule that cannot be read must not let anything pass.
@@ -185,8 +247,8 @@ fn judge(prepared: &Prepared, store: &Store, state: &State, now: Timestamp) -> R
         ceiling: &Quotas::default(),
         pool_hint: "ask for less, or raise `pool.quotas` in oppen.yaml",
         backend: place.backend.word(),
-        lineage: store.lineage(),
-        serial: store.serial()?,
+        lineage: store.map_or("", Store::lineage),
+        serial: store.map_or(Ok(0), Store::serial)?,
         now,
         files: &nothing,
         whole: false,

@@ -3,7 +3,7 @@
 mod act;
 mod best;
 mod list;
-mod status;
+pub mod status;
 mod yaml;
 
 use std::collections::BTreeMap;

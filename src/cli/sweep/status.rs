@@ -78,6 +78,12 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Sweeps that an address or a pattern names, as they stand.
+pub fn overviews(here: &Path, address: &str) -> Result<Vec<Overview>, Failure> {
+    let desk = Desk::open(here)?;
+    Ok(desk.overviews(&desk.names(Some(address))?))
+}
+
 /// On a terminal in place; in a pipe one text after the other, when something changed.
 fn watch(mut desk: Desk, address: &str) -> Outcome {
     let (interrupts, terminal) = (signals::listen()?, std::io::stdout().is_terminal());

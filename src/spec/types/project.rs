@@ -40,6 +40,8 @@ document! {
         "policies" policies: Vec<RuleDecl>,
         /// The cluster, for `backend: kubernetes`.
         "kubernetes" kubernetes: Option<KubernetesDecl>,
+        /// What agents may start without a person.
+        "agents" agents: Option<AgentsDecl>,
         /// Where runs are tracked beside Oppen's own record.
         "tracking" tracking: Option<TrackingDecl>,
         /// What is looked at beside Oppen's own record.
@@ -52,6 +54,16 @@ document! {
     "a monitor" pub struct MonitorDecl {
         /// Address of a DCGM exporter's metrics, such as `http://dcgm.example:9400/metrics`; in a cluster it is found by its usual labels.
         "dcgm" dcgm: Option<Word>,
+    }
+}
+
+document! {
+    /// What agents may start without a person.
+    "agents" pub struct AgentsDecl {
+        /// `required`: a person agrees to everything that agents start; `none` (the default).
+        "approval" approval: Option<Word>,
+        /// A person agrees to what is expected to cost more than this.
+        "max_cost" max_cost: Option<Plain<Money>>,
     }
 }
 

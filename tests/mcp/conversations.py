@@ -1,0 +1,145 @@
+"""Five conversations of an agent with Oppen, played by the official client against the real engine.
+
+Usage: conversations.py NAME FOLDER. The folder holds a project already where FOLDER/oppen.yaml is there (a cluster's), else one is made.
+"""
+
+import os
+import sys
+from decimal import Decimal
+
+from agent import agent, play, project
+
+
+def prepared(folder, **options):
+    if not os.path.exists(os.path.join(folder, "oppen.yaml")):
+        project(folder, **options)
+
+
+async def a(folder):
+    """Train MNIST for 2 epochs with $0.05."""
+    prepared(folder)
+    async with agent(folder) as oppen:
+        fits = await oppen("check_training_budget", budget_usd=0.05, epochs=2, batch_size=64)
+        assert fits["feasible"] and fits["model_type"] == "mnist", fits
+        assert fits["cost"]["expected_usd"] == "0.0205" and fits["utilisation_percent"] == 41.0, fits
+        assert fits["epochs_that_fit"] == 4 and fits["left_usd"] == "0.0295", fits
+        over = await oppen("check_training_budget", budget_usd="0.05", epochs=5)
+        assert not over["feasible"] and over["cost"]["expected_usd"] == "0.05125", over
+        refused = await oppen.refused("trigger_training_job", model_type="mnist", epochs=5, max_cost_usd=0.05)
+        assert refused.code == "blocked" and "$0.05125, more than $0.05" in refused.message, refused
+        job = await oppen("trigger_training_job", model_type="mnist", epochs=2, batch_size=64, priority="normal", max_cost_usd=0.05)
+        assert list(job)[0] == "cost" and job["cost"]["expected_usd"] == "0.0205" and job["submitted"], job
+        oppen.news.clear()
+        done = await oppen("get_training_status", job_id=job["job_id"], wait_seconds=120)
+        assert done["status"] == "succeeded" and done["over"], done
+        run = done["runs"][0]
+        assert run["done"] == 2 and run["epochs"] == 2 and run["metrics"]["loss"] == 0.333, run
+        assert oppen.news, "no progress was told"
+        logs = await oppen("get_training_logs", job_id=job["job_id"])
+        assert logs["untrusted"] and "epoch=2 loss=0.333" in logs["text"] and logs["complete"], logs
+        report = await oppen("get_training_cost_report")
+        assert report["total"]["runs"] >= 1 and Decimal(report["total"]["spent_usd"]) == Decimal(done["spent_usd"]) > 0, report
+        runs = await oppen("list_training_runs", status="succeeded", limit=1)
+        assert runs["runs"][0]["job_id"] == job["job_id"], runs
+        # The submission's id, and the workflow, mean the same job.
+        for other in (job["submission_id"], job["job_id"].split("/")[0]):
+            assert (await oppen("get_training_status", job_id=other))["runs"][0]["job_id"] == job["job_id"]
+
+
+async def b(folder):
+    """Twenty urgent models go ahead of normal ones that were queued before."""
+    prepared(folder, pace="20")
+    async with agent(folder) as oppen:
+        await oppen("submit_batch_training_jobs", jobs_json='[{"model_type": "mnist", "epochs": 3, "count": 6}]')
+        while (await oppen("get_queue_status"))["running"] < 2:
+            pass
+        queue = await oppen("get_queue_status")
+        assert (queue["running"], queue["pending"], queue["capacity"]["free_slots"]) == (2, 4, 0), queue
+        urgent = [{"model_type": "mnist", "epochs": 1, "batch_size": 32 + i, "priority": "urgent"} for i in range(20)]
+        batch = await oppen("submit_batch_training_jobs", jobs_json=urgent)
+        assert [j["position"] for j in batch["jobs"]] == list(range(1, 21)), batch["jobs"]
+        assert Decimal(batch["cost"]["expected_usd"]) == 20 * Decimal("0.01025") * Decimal("1.5"), batch["cost"]
+        line = await oppen("list_queued_jobs", limit=15)
+        rest = await oppen("list_queued_jobs", limit=15, cursor=line["next_cursor"])
+        jobs = line["jobs"] + rest["jobs"]
+        assert [j["priority"] for j in jobs] == ["urgent"] * 20 + ["normal"] * 4 and rest["next_cursor"] is None, jobs
+        assert [j["job_id"] for j in jobs[:20]] == [j["job_id"] for j in batch["jobs"]], jobs
+        starts = [j["starts_at"] for j in jobs]
+        assert starts == sorted(starts) and all(j["waits_because"] for j in jobs), jobs
+        # One is taken back, then all; those that run are stopped.
+        one = await oppen("cancel_queued_job", job_id=jobs[0]["job_id"])
+        assert one["ended"] == [jobs[0]["job_id"]] and one["confirmed"], one
+        assert (await oppen("list_queued_jobs"))["jobs"][0]["job_id"] == jobs[1]["job_id"]
+        running = (await oppen("get_queue_status"))["running_jobs"]
+        refused = await oppen.refused("cancel_queued_job", job_id=running[0]["job_id"])
+        assert refused.code == "not_queued" and "stop_training_job" in refused.next, refused
+        await oppen("cancel_queued_job", job_id=batch["submission_id"])
+        for job in jobs[20:]:
+            await oppen("cancel_queued_job", job_id=job["job_id"])
+        for job in running:
+            assert (await oppen("stop_training_job", job_id=job["job_id"]))["ended"] == [job["job_id"]]
+            ended = await oppen("get_training_status", job_id=job["job_id"], wait_seconds=60)
+            assert ended["status"] == "cancelled", ended
+        queue = await oppen("get_queue_status")
+        assert (queue["pending"], queue["pending_cost_usd"], queue["running"]) == (0, "0.00", 0), queue
+
+
+async def c(folder):
+    """Fifty configurations for at most $0.50."""
+    prepared(folder, budget="0.50", pace="20")
+    async with agent(folder) as oppen:
+        wanted = [{"model_type": "mnist", "epochs": 1, "batch_size": 16 * (i + 1)} for i in range(50)]
+        refused = await oppen.refused("submit_batch_training_jobs", jobs_json=wanted, max_cost_usd=0.5)
+        assert refused.code == "blocked" and "nothing was submitted" in refused.message, refused
+        assert (await oppen("list_training_runs"))["runs"] == [], "all or none"
+        for job in wanted:
+            job["priority"] = "background"
+        look = await oppen("submit_batch_training_jobs", jobs_json=wanted, max_cost_usd=0.5, dry_run=True)
+        assert not look["submitted"] and look["cost"]["expected_usd"] == "0.41", look["cost"]
+        assert (await oppen("get_queue_status"))["pending"] == 0
+        batch = await oppen("submit_batch_training_jobs", jobs_json=wanted, max_cost_usd=0.5)
+        assert batch["cost"]["expected_usd"] == batch["pending_cost_usd"] == "0.41" and len(batch["jobs"]) == 50, batch
+        assert batch["budgets"][0]["used_percent"] == 82.0, batch["budgets"]
+        queue = await oppen("get_queue_status")
+        each = Decimal("0.0082")
+        assert Decimal(queue["pending_cost_usd"]) == queue["pending"] * each, queue
+        assert queue["pending"] + queue["running"] == 50, queue
+        # What waits and runs counts: nine cents are left, and twelve more would be twelve.
+        more = [{"model_type": "mnist", "epochs": 1, "count": 12}]
+        refused = await oppen.refused("submit_batch_training_jobs", jobs_json=more)
+        assert refused.code == "blocked" and "limit is $0.50" in refused.message, refused
+        assert (await oppen("get_queue_status"))["pending"] == queue["pending"]
+        over = await oppen("check_training_budget", budget_usd=1, epochs=12)
+        assert not over["feasible"] and over["objections"], over
+        await oppen("cancel_queued_job", job_id=batch["submission_id"])
+        for job in (await oppen("get_queue_status"))["running_jobs"]:
+            await oppen("stop_training_job", job_id=job["job_id"])
+
+
+async def e(folder):
+    """What is the system's status?"""
+    prepared(folder, slots=1, budget="0.05", pace="20")
+    async with agent(folder) as oppen:
+        calm = await oppen("get_training_dashboard")
+        assert calm["healthy"] and calm["pending"] == 0 and calm["cost_total_usd"] == "0.00", calm
+        for _ in range(2):
+            job = await oppen("queue_training_job", model_type="mnist", epochs=2)
+        assert job["position"] in (1, 2) and job["budgets"][0]["used_percent"] == 82.0, job
+        while (await oppen("get_queue_status"))["running"] < 1:
+            pass
+        board = await oppen("get_training_dashboard")
+        assert [r["job_id"].startswith("mnist-") for r in board["running"]] == [True] and board["pending"] == 1, board
+        assert board["runs"].get("pending") == 1, board["runs"]
+        assert 0 < board["cluster"]["memory_percent"] <= 100 and board["cluster"]["machines"] >= 1, board["cluster"]
+        assert board["cluster"]["cpu_percent"] is None or 0 <= board["cluster"]["cpu_percent"] <= 100, board["cluster"]
+        assert board["next_free_slot"] and board["pending_cost_usd"] == "0.0205", board
+        quality = {s["about"]: s["quality"] for s in board["sources"]}
+        assert quality["runs, queue and money"] == "fresh" and all(s["source"] for s in board["sources"]), board["sources"]
+        assert all(s["why"] for s in board["sources"] if s["quality"] in ("absent", "failed")), board["sources"]
+        waiting = (await oppen("list_queued_jobs"))["jobs"]
+        await oppen("cancel_queued_job", job_id=waiting[0]["job_id"])
+        await oppen("stop_training_job", job_id=board["running"][0]["job_id"])
+
+
+if __name__ == "__main__":
+    play(globals()[sys.argv[1]](sys.argv[2]))
