@@ -1,5 +1,6 @@
 //! A thousand seeds over the shipped engine, and the proof that the simulator sees mistakes.
 
+use oppen::backend::simulated::sweeps::{SweepMutation, simulate_sweep};
 use oppen::backend::simulated::{Mutation, Report, simulate};
 
 #[test]
@@ -52,6 +53,33 @@ fn every_mistake_put_in_on_purpose_is_found() {
         let found = (0..300).find_map(|seed| simulate(seed, Some(mutation), |_| {}).err());
         match found {
             Some(v) => println!("{mutation:?}: seed {}, step {}: {}", v.seed, v.step, v.what),
+            None => missed.push(mutation),
+        }
+    }
+    assert!(missed.is_empty(), "not found within 300 seeds: {missed:?}");
+}
+
+#[test]
+fn sweeps_that_search_hold_their_promises_over_a_hundred_seeds() {
+    let (mut restarts, mut compared, mut ends) = (0, 0, std::collections::BTreeMap::<&str, u64>::new());
+    for seed in 0..100 {
+        let report = simulate_sweep(seed, None).unwrap_or_else(|words| panic!("{words}"));
+        restarts += report.restarts;
+        compared += report.compared;
+        report.ends.iter().for_each(|(word, n)| *ends.entry(word).or_default() += n);
+        assert!(seed >= 10 || Ok(report) == simulate_sweep(seed, None), "seed {seed} gives another world");
+    }
+    // Drivers died, successors were held against them, and trials ended in every way.
+    assert!(restarts > 300 && compared > 100, "{restarts} restarts, {compared} compared");
+    assert!(["succeeded", "pruned", "unneeded"].iter().all(|w| ends.get(w).is_some_and(|n| *n > 30)), "{ends:?}");
+}
+
+#[test]
+fn every_mistake_with_sweeps_put_in_on_purpose_is_found() {
+    let mut missed = Vec::new();
+    for mutation in SweepMutation::ALL {
+        match (0..300).find_map(|seed| simulate_sweep(seed, Some(mutation)).err()) {
+            Some(words) => println!("{mutation:?}: {words}"),
             None => missed.push(mutation),
         }
     }

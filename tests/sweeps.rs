@@ -2,6 +2,12 @@
 
 #[path = "sweeps/answers.rs"]
 mod answers;
+#[path = "sweeps/checkpoint.rs"]
+mod checkpoint;
+#[path = "sweeps/import.rs"]
+mod import;
+#[path = "sweeps/insight.rs"]
+mod insight;
 #[path = "sweeps/limits.rs"]
 mod limits;
 #[path = "sweeps/project.rs"]

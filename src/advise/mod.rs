@@ -9,4 +9,4 @@ pub mod compare;
 pub mod forecast;
 pub mod recommend;
 pub mod report;
-pub mod sweep;
+pub mod sweeps;

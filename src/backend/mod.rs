@@ -12,14 +12,28 @@ use std::io;
 
 use crossbeam_channel::Sender;
 
-use crate::base::{AttemptId, Millis};
+use crate::base::{Address, AttemptId, Digest, Millis};
 use crate::engine::{Launch, Observation};
-use crate::record::{Event, State};
+use crate::record::{Event, RunSpec, State};
 
 /// File with the output of an attempt; the same on every backend.
 #[must_use]
 pub fn log_path(state_dir: &std::path::Path, name: &str) -> std::path::PathBuf {
     state_dir.join("attempts").join(format!("{name}.log"))
+}
+
+/// Where a run keeps its checkpoint, below the backend's folder for them: one folder a run, and in it one for each fingerprint, so that an
+/// edit never goes on from what was made before it. The same over attempts and generations.
+#[must_use]
+pub fn checkpoint_key(lineage: &str, spec: &RunSpec) -> String {
+    format!("{}/{}", checkpoint_run(lineage, &spec.address), spec.fingerprint.to_string().chars().take(16).collect::<String>())
+}
+
+/// The first part of it: all checkpoints of one run.
+#[must_use]
+pub fn checkpoint_run(lineage: &str, address: &Address) -> String {
+    let digest = Digest::of(format!("{lineage}\0{address}").as_bytes());
+    digest.to_string().chars().take(16).collect()
 }
 
 /// A place where attempts run. Calls return at once; what came of them is an [`Observation`] on the channel given to

@@ -126,10 +126,21 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
         .collect();
     let counts: serde_json::Map<String, Value> =
         crate::diff::Action::ALL.into_iter().map(|a| (a.word().to_owned(), plan.count(a).into())).collect();
+    let sweeps: Vec<Value> = plan
+        .sweeps
+        .iter()
+        .map(|s| {
+            let pruning = s
+                .pruning
+                .as_ref()
+                .map(|p| json!({"method": p.method, "share": f64::from(p.share) / 1e6, "saving": p.saving, "interval": p.interval}));
+            json!({"sweep": s.sweep, "trials": s.trials, "cost": s.cost, "interval": s.interval, "worst": s.worst, "pruning": pruning})
+        })
+        .collect();
     json!({
         "format_version": plan.format_version, "plan_id": plan.plan_id, "lineage": plan.lineage, "serial": plan.serial, "backend": plan.backend,
         "digests": plan.digests, "runs": runs, "edges": plan.edges, "drift": plan.drift, "budgets": plan.budgets, "quotas": plan.quotas,
-        "jobs": jobs, "checks": checks, "templates": plan.templates, "errored": plan.errored,
+        "jobs": jobs, "checks": checks, "templates": plan.templates, "sweeps": sweeps, "errored": plan.errored,
         "summary": {"actions": counts, "unchanged": plan.unchanged, "in_progress": plan.in_progress, "cost": plan.cost, "worst": plan.worst,
             "unpriced": plan.unpriced, "overrun": plan.overrun, "saved": plan.saved, "end": plan.end.map(|e| e.to_string()), "blocked": plan.is_blocked()},
     })

@@ -49,6 +49,11 @@ fn schema() -> Value {
         &["job", "action", "runs", "cost"],
         json!({"job": {"type": "string"}, "action": {"enum": ["create", "rerun"]}, "runs": count, "cost": {"anyOf": [range, {"type": "null"}]}}),
     );
+    let pruning = json!({"description": "expected saving, not taken off the cost; null where the rule's is not known beforehand", "type": ["object", "null"], "properties": {"method": {"type": "string"}, "share": {"type": "number", "minimum": 0, "maximum": 1}, "saving": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["method", "share", "saving", "interval"]});
+    let sweep = object(
+        &["sweep", "trials", "cost", "interval", "pruning"],
+        json!({"sweep": {"type": "string"}, "trials": count, "cost": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}, "worst": maybe_money, "pruning": pruning}),
+    );
     let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let mut schema = object(
         &[
@@ -73,7 +78,7 @@ fn schema() -> Value {
             "runs": {"type": "array", "items": run}, "edges": {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}},
             "drift": {"type": "array", "items": object(&["address", "path", "what"], json!({"address": {"type": "string"}, "path": {"type": "string"}, "what": {"enum": ["missing", "changed"]}}))},
             "budgets": {"type": "array", "items": budget}, "jobs": {"type": "array", "items": job}, "quotas": {"type": "object"}, "checks": {"type": "array", "items": check},
-            "templates": {"type": "array", "items": {"type": "string"}}, "errored": {"type": "boolean"},
+            "templates": {"type": "array", "items": {"type": "string"}}, "sweeps": {"type": "array", "items": sweep}, "errored": {"type": "boolean"},
             "summary": object(&["actions", "unchanged", "cost", "unpriced", "blocked"], json!({"actions": {"type": "object", "additionalProperties": count}, "unchanged": count, "in_progress": count, "cost": money, "worst": maybe_money, "unpriced": count, "overrun": maybe_money, "saved": money, "end": maybe_text, "blocked": {"type": "boolean"}})),
         }),
     );

@@ -36,6 +36,7 @@ pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> S
             out.push('\n');
         }
     }
+    write_sweeps(&mut out, plan);
     write_money(&mut out, plan);
     write_pool(&mut out, plan, now);
     write_checks(&mut out, plan, sources);
@@ -189,6 +190,19 @@ fn uncertain(group: &Group<'_>) -> Option<String> {
     let (low, high) = range.interval?;
     let worst = range.worst.map(|w| format!(", at worst {w}")).unwrap_or_default();
     Some(format!("95%: {low} to {high}{worst} ({})", range.basis))
+}
+
+/// What pruning is expected to save stands apart from the price and is not taken off.
+fn write_sweeps(out: &mut String, plan: &Plan) {
+    for (s, p) in plan.sweeps.iter().filter_map(|s| Some((s, s.pruning.as_ref().filter(|_| s.trials > 1)?))) {
+        let percent = (f64::from(p.share) / 1e4).round();
+        let pieces = [
+            format!("Sweep {}: {} trials in full {},", escape(&s.sweep), s.trials, s.cost),
+            format!("of which {} saves about {}", p.method, p.saving),
+            format!("[{} to {}], {percent}% of the steps", p.interval.0, p.interval.1),
+        ];
+        let _ = writeln!(out, "{}", flow(&pieces, width()));
+    }
 }
 
 fn write_money(out: &mut String, plan: &Plan) {

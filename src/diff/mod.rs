@@ -10,6 +10,7 @@ pub mod outlook;
 pub mod plan;
 pub mod reasons;
 pub mod select;
+pub mod sweep_price;
 mod sweeps;
 
 use std::collections::BTreeMap;

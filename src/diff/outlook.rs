@@ -60,6 +60,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         digests: Basis { base: base_digest(request.desired), state: state_digest(request.state), rates: request.rates.digest() },
         edges: edges(request, &actions),
         groups: groups(request),
+        sweeps: super::sweep_price::prices(&actions),
         runs: actions,
         drift: request.drift.to_vec(),
         budgets: lines,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::sweep_price::SweepPrice;
 use crate::base::{Address, Digest, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
 use crate::expand::Rule;
@@ -176,6 +177,9 @@ pub struct Plan {
     /// Most by which real spending passes hard budgets, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrun: Option<Money>,
+    /// Sweeps that it starts trials of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweeps: Vec<SweepPrice>,
     /// When the last run is thought to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,

@@ -12,7 +12,7 @@ use super::Scene;
 use super::reading::{Found, Miss, now};
 use super::view::{Budget, Eta, Held, Metric, Progress, Queue, Record, Run, Spend, Sweep, Waiting};
 use crate::advise::budget::{Standing, standing};
-use crate::advise::sweep::{self, Ground};
+use crate::advise::sweeps::{self as sweep, Ground};
 use crate::base::{Address, AttemptId, Money, Timestamp};
 use crate::engine::Engine;
 use crate::expand::Scope;

@@ -9,6 +9,7 @@ pub mod hours;
 pub mod learn;
 pub mod offer;
 pub mod pieces;
+pub mod pruning;
 pub mod refused;
 pub mod windows;
 

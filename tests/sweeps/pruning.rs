@@ -55,6 +55,56 @@ fn killed_in_the_middle_of_two_hundred_trials_none_is_lost_and_none_is_doubled()
 }
 
 #[test]
+fn the_saving_in_the_plan_is_that_of_the_rule_itself() {
+    use oppen::record::{Distribution, Goal, Method, Parameter, PruneMethod, PruneSpec, SearchSpec, Space};
+    use oppen::search::Verdict;
+    let x = Parameter { name: "x".into(), dist: Distribution::Uniform { min: 0.0, max: 1.0 }, when: Vec::new() };
+    for method in [PruneMethod::Asha, PruneMethod::Hyperband] {
+        let rule = PruneSpec { max: Some(27), ..PruneSpec::new(method) };
+        let spec = SearchSpec {
+            space: Space { parameters: vec![x.clone()], ..Space::default() },
+            method: Method::Random,
+            options: Default::default(),
+            seed: 0,
+            goal: Goal::Minimize,
+            trials: Some(40),
+            parallel: None,
+            points: Vec::new(),
+            prune: Some(rule.clone()),
+        };
+        let mut saved = Vec::new();
+        for game in 0..300_u32 {
+            let mut pruner = oppen::search::pruner(&spec).unwrap();
+            let mut trained = 0;
+            for trial in 0..40_u64 {
+                // Weyl's sequence, another one each game: trials in no order of quality.
+                let value = (f64::from(game) * 0.754_877_666
+                    + (trial * trial) as f64 * 0.569_840_291
+                    + trial as f64 * f64::from(game) * 0.273_129_883)
+                    .fract();
+                let ends = (1..=27).find(|step| matches!(pruner.report(trial, *step, Some(value)), Verdict::Prune { .. }));
+                trained += ends.unwrap_or(27);
+            }
+            saved.push(1.0 - trained as f64 / (40.0 * 27.0));
+        }
+        let mean = saved.iter().sum::<f64>() / saved.len() as f64;
+        let told = oppen::price::pruning::saving(&rule, 40, None).unwrap();
+        assert!((mean - told.share).abs() < 0.02, "{method:?}: {mean} {told:?}");
+        let inside = saved.iter().filter(|s| (told.low - 0.01..=told.high + 0.01).contains(*s)).count();
+        assert!(inside >= 255, "{method:?}: {inside} of 300 in {told:?}");
+    }
+    let project = Project::new("", ASHA);
+    project.edit("    resources: {cpu: 0.01, memory: 1Mi}", "    resources: {cpu: 1, memory: 1Mi}\n    estimate: {time: 1h}");
+    let plan = project.json(&["plan", "-o", "json"]);
+    let sweep = &plan["sweeps"][0];
+    let (cost, saving) =
+        (sweep["cost"].as_str().unwrap().parse::<f64>().unwrap(), sweep["pruning"]["saving"].as_str().unwrap().parse::<f64>().unwrap());
+    assert!(cost > 1.0 && (saving / cost - sweep["pruning"]["share"].as_f64().unwrap()).abs() < 0.001, "{sweep:#}");
+    let text = project.expect(&["plan"], 0);
+    assert!(text.contains("Sweep w/train: 200 trials in full $") && text.contains("of which asha saves about $"), "{text}");
+}
+
+#[test]
 fn pruning_needs_a_metric_and_a_metric_that_never_comes_is_named() {
     let project = Project::new(
         "",

@@ -26,7 +26,7 @@ impl Unit {
             Self::Money => Money::from_micros(micros(value)).to_string(),
             Self::Time => Millis(u64::try_from(micros(value)).unwrap_or(0)).to_string(),
             Self::Percent => format!("{value:.0}%"),
-            Self::Number if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) => format!("{value:.2e}"),
+            Self::Number if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) => format!("{value:.2e}").replace(".00e", "e"),
             Self::Number => {
                 let text = format!("{value:.4}");
                 text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -47,7 +47,7 @@ pub(super) fn whole(value: f64) -> usize {
 }
 
 /// Least and greatest of the finite values, never the same.
-pub(super) fn range(values: &[f64]) -> (f64, f64) {
+pub(in crate::advise) fn range(values: &[f64]) -> (f64, f64) {
     let finite = || values.iter().copied().filter(|v| v.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
     if low > high {
@@ -57,7 +57,7 @@ pub(super) fn range(values: &[f64]) -> (f64, f64) {
 }
 
 /// Round values (1, 2 or 5 times a power of ten) from below `low` to `high`, about `wanted` of them.
-pub(super) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
+pub(in crate::advise) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     let rough = (high - low) / super::count(wanted.max(1));
     if !rough.is_finite() || rough <= 0.0 {
         return Vec::new();

@@ -6,6 +6,7 @@
 //! Colours are those of Okabe and Ito ("Color Universal Design", 2008). Every mark carries its figures as a tooltip.
 
 mod axis;
+pub mod panel;
 mod rank;
 
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use chrono_tz::Tz;
 use crate::base::text::escape;
 
 pub use axis::Unit;
+pub(in crate::advise) use axis::{range, ticks};
 pub use rank::{Row, ranking};
 
 /// Colours of series, in order of use.
@@ -122,7 +124,7 @@ impl Frame {
 }
 
 /// Text that may stand in SVG.
-fn safe(text: &str) -> String {
+pub(in crate::advise) fn safe(text: &str) -> String {
     escape(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -149,10 +151,10 @@ fn open(width: f64, height: f64, title: &str, note: &str) -> String {
          <style>\n\
          .ground{{fill:#fff}} text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#333}}\n\
          .title{{font-size:16px;font-weight:600;fill:#111}} .note,.tick{{fill:#666}} .grid{{stroke:#e4e4e4}} .base{{stroke:#999}}\n\
-         .edge{{stroke:#fff}} .alert{{fill:#b34700}}\n\
+         .edge{{stroke:#fff}} .alert{{fill:#b34700}} .halo{{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}}\n\
          @media (prefers-color-scheme: dark){{\n\
          .ground{{fill:#14171c}} text{{fill:#d0d4da}} .title{{fill:#f2f4f7}} .note,.tick{{fill:#9aa3ad}} .grid{{stroke:#2a3038}}\n\
-         .base{{stroke:#6b7580}} .edge{{stroke:#14171c}} .alert{{fill:#ff9a5c}}\n\
+         .base{{stroke:#6b7580}} .edge,.halo{{stroke:#14171c}} .alert{{fill:#ff9a5c}}\n\
          }}\n</style>\n\
          <rect class=\"ground\" width=\"{width:.0}\" height=\"{height:.0}\"/>\n\
          <text class=\"title\" x=\"16\" y=\"27\">{title}</text>\n<text class=\"note\" x=\"16\" y=\"46\">{note}</text>\n"

@@ -82,6 +82,15 @@ pub fn of(launch: &Launch, settings: &Settings, classes: &[String]) -> Result<Jo
 fn container(launch: &Launch, settings: &Settings, image: &str) -> Result<Value, String> {
     let job = &launch.spec.job;
     let mut env: Vec<Value> = launch.env.iter().map(|(name, value)| json!({"name": name, "value": literal(value)})).collect();
+    // A pod's own disk goes with it: only a volume of the project keeps a checkpoint.
+    if settings.claim.is_some() {
+        let key = crate::backend::checkpoint_key(&settings.lineage, &launch.spec);
+        let place = format!("{}/.oppen-checkpoints/{key}", settings.mount.trim_end_matches('/'));
+        env.push(json!({"name": "OPPEN_CHECKPOINT", "value": place}));
+        if launch.attempt.number > 1 {
+            env.push(json!({"name": "OPPEN_RESUME", "value": "1"}));
+        }
+    }
     for (name, reference) in &job.secret_env {
         let (secret, key) = reference
             .split_once('/')
@@ -187,7 +196,12 @@ mod tests {
         let container = &job["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["command"], json!(["echo", "$$(HOME) $x \"}],\"args\":["]));
         assert_eq!(container["env"][0]["value"], "$$(B)");
-        assert_eq!(container["env"][1]["valueFrom"]["secretKeyRef"], json!({"name": "hub", "key": "token"}));
+        let place = container["env"][1]["value"].as_str().unwrap();
+        assert!(
+            place.contains("/.oppen-checkpoints/") && container["env"][2] == json!({"name": "OPPEN_RESUME", "value": "1"}),
+            "{container}"
+        );
+        assert_eq!(container["env"][3]["valueFrom"]["secretKeyRef"], json!({"name": "hub", "key": "token"}));
         assert_eq!(job["spec"]["activeDeadlineSeconds"], 2);
         assert_eq!(attempt(&of(&launch(), &settings(), &[]).unwrap(), "l"), Some(launch().attempt));
         assert_eq!(attempt(&of(&launch(), &settings(), &[]).unwrap(), "other"), None);

@@ -134,6 +134,12 @@ impl Files {
         self.path("metrics")
     }
 
+    /// A run's checkpoint (`$OPPEN_CHECKPOINT`), which the command makes when it needs it.
+    #[must_use]
+    pub fn checkpoint(&self, key: &str) -> PathBuf {
+        self.dir.with_file_name("checkpoints").join(key)
+    }
+
     /// Where the reader of metrics stands.
     #[must_use]
     pub fn position(&self) -> PathBuf {

@@ -157,6 +157,12 @@ impl<'a> Keeper<'a> {
                 (outcome, outputs)
             }
         };
+        // What succeeded is never resumed: its checkpoints of all fingerprints go. One that cannot be removed does no harm.
+        if outcome.cause == Cause::Success
+            && let Some(all) = kept.files.checkpoint(&job.checkpoint).parent().filter(|_| job.checkpoint.contains('/'))
+        {
+            let _ = std::fs::remove_dir_all(all);
+        }
         // From the start by a clock that nobody sets, so that no attempt ends before it started.
         let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let log_bytes = log.metadata().map(|m| m.len()).unwrap_or(0);

@@ -24,8 +24,14 @@ use crate::base::{AttemptId, Millis};
 use crate::engine::Observation;
 use crate::record::event::Anomaly;
 
-/// How often metrics of running attempts are looked for.
+/// How often a quiet connection is looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Between two looks at metrics, at the least.
+const LEAST: Duration = Duration::from_millis(20);
+/// Time for each attempt between two looks, so that many attempts that report do not use up a core.
+const EACH: Duration = Duration::from_micros(200);
+/// A timeout of the socket that is wrong by no more is left as it is.
+const SLACK: Duration = Duration::from_millis(5);
 /// Between two tries to reach a supervisor again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a request may take to be written: a supervisor that reads nothing for so long is not there.
@@ -88,7 +94,7 @@ impl Link {
     pub fn open(config: LocalConfig, out: Sender<Observation>) -> Result<Self, BackendError> {
         let reader = reach(&config)?;
         let shared = Arc::new(Shared { config, desk: Mutex::default(), closing: AtomicBool::new(false) });
-        let link = Reader { shared: Arc::clone(&shared), out, tails: HashMap::new() };
+        let link = Reader { shared: Arc::clone(&shared), out, tails: HashMap::new(), started: false };
         link.introduce(&reader).map_err(|e| BackendError { message: format!("the supervisor cannot be talked to: {e}"), hint: None })?;
         Ok(Self { shared, reader: Some(std::thread::spawn(move || link.run(reader))) })
     }
@@ -120,6 +126,8 @@ struct Reader {
     shared: Arc<Shared>,
     out: Sender<Observation>,
     tails: HashMap<String, Tail>,
+    /// An attempt began: its metrics are looked for soon.
+    started: bool,
 }
 
 impl Reader {
@@ -159,8 +167,13 @@ impl Reader {
     /// Handles reports until the connection is over.
     fn listen(&mut self, reader: &mut BufReader<UnixStream>) {
         let mut line = Vec::new();
-        let mut ticked = Instant::now();
+        let (mut next, mut patience) = (Instant::now(), TICK);
         loop {
+            // A clock that the socket's timeout follows: reports come at once, metrics when they are due.
+            let wanted = next.saturating_duration_since(Instant::now()).clamp(LEAST, TICK);
+            if reader.buffer().is_empty() && wanted.abs_diff(patience) > SLACK && reader.get_ref().set_read_timeout(Some(wanted)).is_ok() {
+                patience = wanted;
+            }
             match reader.read_until(b'\n', &mut line) {
                 Ok(_) if line.ends_with(b"\n") => {
                     if let Ok(report) = serde_json::from_slice(&line) {
@@ -172,9 +185,11 @@ impl Reader {
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {}
                 Err(_) => return,
             }
-            if ticked.elapsed() >= TICK {
-                ticked = Instant::now();
-                self.tick();
+            if std::mem::take(&mut self.started) {
+                next = next.min(Instant::now() + LEAST);
+            }
+            if Instant::now() >= next {
+                next = self.tick();
             }
         }
     }
@@ -206,19 +221,28 @@ impl Reader {
         let _ = self.out.send(observation);
     }
 
-    fn tick(&mut self) {
+    /// Reads the metrics that are due; the answer is when the next ones are.
+    fn tick(&mut self) -> Instant {
+        let now = Instant::now();
+        let due: Vec<String> = self.tails.iter().filter(|(_, t)| t.due() <= now).map(|(n, _)| n.clone()).collect();
         let desk = self.shared.desk();
         let attempts: HashMap<String, AttemptId> =
-            self.tails.keys().filter_map(|name| desk.known.get(name).map(|k| (name.clone(), k.attempt.clone()))).collect();
+            due.into_iter().filter_map(|name| Some((name.clone(), desk.known.get(&name)?.attempt.clone()))).collect();
         drop(desk);
         let out = self.out.clone();
         self.tails.retain(|name, tail| {
+            if tail.due() > now {
+                return true;
+            }
             let Some(attempt) = attempts.get(name) else { return false };
             tail.read(&mut |points| {
                 let _ = out.send(Observation::Metrics { attempt: attempt.clone(), points });
             });
             true
         });
+        let soonest = self.tails.values().map(Tail::due).min().unwrap_or(now + TICK);
+        let pause = EACH * u32::try_from(self.tails.len()).unwrap_or(u32::MAX);
+        soonest.max(Instant::now() + pause.clamp(LEAST, TICK)).min(now + TICK)
     }
 
     fn handle(&mut self, report: Report) {
@@ -237,6 +261,7 @@ impl Reader {
                         known.job = None;
                     }
                     self.tails.entry(name).or_insert_with(|| Tail::open(&files));
+                    self.started = true;
                 }
             }
             Report::Ended { name, exit } => self.ended(&name, *exit),

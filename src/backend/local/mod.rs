@@ -113,6 +113,7 @@ impl Backend for LocalBackend {
             env: launch.env,
             secret_env: settings.secret_env.clone(),
             workdir: settings.workdir.clone(),
+            checkpoint: super::checkpoint_key(&self.config.lineage, &launch.spec),
             gpus: settings.resources.gpu.count,
             timeout: launch.timeout,
             grace: settings.grace,
@@ -142,7 +143,13 @@ impl Backend for LocalBackend {
         link.desk().removals.insert(name.clone(), answer);
         link.send(&Request::Remove { name });
         match answered.recv_timeout(REMOVE_PATIENCE) {
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                let key = super::checkpoint_run(&self.config.lineage, &attempt.address);
+                match std::fs::remove_dir_all(Files::new(&self.config.state_dir, "").checkpoint(&key)) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot(&format!("its checkpoint: {e}"))),
+                    _ => Ok(()),
+                }
+            }
             Ok(Some(detail)) => Err(cannot(&detail)),
             Err(_) => Err(cannot("the supervisor does not answer")),
         }

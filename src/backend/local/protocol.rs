@@ -73,6 +73,9 @@ pub struct Job {
     pub secret_env: BTreeMap<String, String>,
     /// Below the root.
     pub workdir: Option<String>,
+    /// Where its checkpoint is, below the folder of all checkpoints.
+    #[serde(default)]
+    pub checkpoint: String,
     /// Slots wanted.
     pub gpus: u32,
     /// Wall time.

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,12 @@ use crate::record::event::MetricPoint;
 use crate::track::Parser;
 
 const CHUNK: usize = 64 * 1024;
+/// How soon an attempt that reports is read again: a trial that is to end early should not train on for long.
+const SOON: Duration = Duration::from_millis(50);
+/// How soon an attempt that is silent is read again; between the two the wait doubles.
+const LATE: Duration = Duration::from_millis(500);
+/// How often the position is noted.
+const NOTED: Duration = Duration::from_millis(500);
 
 /// How far the points were handed on, so that the next engine does not count them twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +36,9 @@ pub struct Tail {
     place: PathBuf,
     handed_on: Position,
     saved: Position,
+    noted: Option<Instant>,
+    wait: Duration,
+    due: Instant,
 }
 
 impl Tail {
@@ -42,19 +52,37 @@ impl Tail {
             place,
             handed_on: saved,
             saved,
+            noted: None,
+            wait: SOON,
+            due: Instant::now(),
         }
+    }
+
+    /// When it is worth to read again.
+    pub fn due(&self) -> Instant {
+        self.due
     }
 
     /// Gives what came since the last time. What was given the last time is noted as handed on.
     pub fn read(&mut self, each: &mut impl FnMut(Vec<MetricPoint>)) {
+        let now = Instant::now();
         if self.handed_on != self.saved
+            && self.noted.is_none_or(|at| now.duration_since(at) >= NOTED)
             && let Ok(bytes) = serde_json::to_vec(&self.handed_on)
             && write_whole(&self.place, &bytes).is_ok()
         {
             self.saved = self.handed_on;
+            self.noted = Some(now);
         }
-        self.log.read(each);
-        self.metrics.read(each);
+        let mut came = false;
+        let mut each = |points: Vec<MetricPoint>| {
+            came = true;
+            each(points);
+        };
+        self.log.read(&mut each);
+        self.metrics.read(&mut each);
+        self.wait = if came { SOON } else { (self.wait * 2).min(LATE) };
+        self.due = now + self.wait;
         self.handed_on = Position { log: self.log.position(), metrics: self.metrics.position() };
     }
 

@@ -9,6 +9,7 @@ mod cluster;
 mod money;
 mod promises;
 mod rng;
+pub mod sweeps;
 mod work;
 mod world;
 

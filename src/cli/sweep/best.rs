@@ -9,7 +9,7 @@ use super::super::args::Output;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, Form};
 use super::{Desk, shown, yaml};
-use crate::advise::sweep;
+use crate::advise::sweeps as sweep;
 use crate::base::text::escape;
 use crate::expand::template::nested;
 

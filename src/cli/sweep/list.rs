@@ -9,7 +9,7 @@ use super::super::args::Output;
 use super::super::exit::{Exit, Outcome};
 use super::super::output::{self, Form, fit, pad, style, width};
 use super::{Desk, cost, counts, params, shown};
-use crate::advise::sweep::Overview;
+use crate::advise::sweeps::Overview;
 use crate::base::text::escape;
 
 /// `sweep list`

@@ -2,6 +2,12 @@
 
 mod act;
 mod best;
+mod compare;
+mod export;
+mod import;
+mod importance;
+mod plot;
+mod report;
 mod list;
 pub mod status;
 mod yaml;
@@ -16,7 +22,8 @@ use super::exit::{Exit, Failure, Outcome};
 use super::plan::now;
 use super::progress::number;
 use super::session::Place;
-use crate::advise::sweep::{self, Ground, Overview, Trial};
+use crate::advise::sweeps::table::Table;
+use crate::advise::sweeps::{self as sweep, Ground, Overview, Trial};
 use crate::base::text::escape;
 use crate::base::{Money, suggest};
 use crate::diff::select::matches_address;
@@ -41,6 +48,18 @@ pub enum Command {
     Status(status::Args),
     /// Print the params of the best trials as YAML, ready to paste
     Best(best::Args),
+    /// Tell which params matter (functional ANOVA), and how sure that is
+    Importance(importance::Args),
+    /// Hold two sweeps against each other: best value at equal trials, cost and time
+    Compare(compare::Args),
+    /// Draw one as SVG: history, parallel, slices, contour, curves
+    Plot(plot::Args),
+    /// Write one as a page of HTML that needs nothing else
+    Report(report::Args),
+    /// Write its trials for other programs
+    Export(export::Args),
+    /// Make a workflow of another tool's search: W&B, Katib, Determined, Optuna
+    Import(import::Args),
     /// Start no further trial; what runs goes on to its end
     Pause(act::Args),
     /// Let paused sweeps go on
@@ -53,6 +72,12 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
         Command::List(args) => list::run(here, args),
         Command::Status(args) => status::run(here, args),
         Command::Best(args) => best::run(here, args),
+        Command::Importance(args) => importance::run(here, args),
+        Command::Compare(args) => compare::run(here, args),
+        Command::Plot(args) => plot::run(here, args),
+        Command::Report(args) => report::run(here, args),
+        Command::Export(args) => export::run(here, args),
+        Command::Import(args) => import::run(here, args),
         Command::Pause(args) => act::pause(here, args),
         Command::Resume(args) => act::resume(here, args),
     }
@@ -134,6 +159,10 @@ impl Desk {
         }
     }
 
+    fn table(&self, job: &Arc<str>) -> Table {
+        sweep::table::table(&self.state, job, self.ground())
+    }
+
     fn overviews(&self, jobs: &[Arc<str>]) -> Vec<Overview> {
         sweep::overviews(&self.state, jobs, self.ground())
     }
@@ -151,6 +180,26 @@ fn form<F: Copy>(text: &str, all: &[(&'static str, F)]) -> Result<Target<F>, Str
     let found = all.iter().find(|(word, _)| *word == form).map(|(_, f)| (*f, file));
     let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
     found.ok_or_else(|| format!("unknown form `{}`; {}", escape(form), suggest::hint(form, words).unwrap_or_default()))
+}
+
+/// Writes every wanted form; the first of all to standard output when none is named.
+fn emit<F: Copy>(here: &Path, targets: &[Target<F>], default: F, render: impl Fn(F) -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
+    let standard = [(default, None)];
+    for (form, file) in if targets.is_empty() { &standard[..] } else { targets } {
+        let bytes = render(*form)?;
+        match file {
+            None => match std::str::from_utf8(&bytes) {
+                Ok(text) => super::output::print(text)?,
+                Err(_) => {
+                    return Err(Failure::new(Exit::Usage, "this form is no text").hint("give it a file: `-o FORM=FILE`"));
+                }
+            },
+            Some(file) => {
+                std::fs::write(here.join(file), &bytes).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Trials by where they stand, in words.

@@ -15,7 +15,7 @@ use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, fit, pad, style, unicode, width};
 use super::super::signals;
 use super::{Desk, Target, brief, cost, counts, params, shown};
-use crate::advise::sweep::{self, Overview, Point, Trial};
+use crate::advise::sweeps::{self as sweep, Overview, Point, Trial};
 use crate::base::text::escape;
 
 /// Cells of the curve.
@@ -189,7 +189,7 @@ fn spark(points: &[Point], unicode: bool) -> String {
 }
 
 /// All trials, a line each; a column a param.
-fn csv(trials: &[Trial]) -> String {
+pub(super) fn csv(trials: &[Trial]) -> String {
     let quoted = |t: &str| if t.contains([',', '"', '\n', '\r']) { format!("\"{}\"", t.replace('"', "\"\"")) } else { t.to_owned() };
     let mut seen = BTreeSet::new();
     let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();

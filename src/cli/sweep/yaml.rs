@@ -13,6 +13,56 @@ pub fn write(value: &Value) -> String {
     out
 }
 
+/// Writes a document as people do: words without quotes where every reader takes them alike, long lists an item a line.
+pub fn document(value: &Value) -> String {
+    let mut out = String::new();
+    written(&mut out, value, 0);
+    out
+}
+
+fn written(out: &mut String, value: &Value, depth: usize) {
+    let Value::Object(members) = value else { return };
+    for (name, value) in members {
+        let _ = write!(out, "{}{}:", " ".repeat(depth), key(name));
+        let line = loose(value);
+        let room = 100_usize.saturating_sub(depth + name.len());
+        match value {
+            Value::Object(inner) if !inner.is_empty() && (line.len() > room || depth < 4 || inner.values().any(Value::is_object)) => {
+                out.push('\n');
+                written(out, value, depth + 2);
+            }
+            Value::Array(items) if line.len() > room && items.len() > 1 => {
+                out.push('\n');
+                items.iter().for_each(|item| {
+                    let _ = writeln!(out, "{}- {}", " ".repeat(depth + 2), loose(item));
+                });
+            }
+            _ => {
+                let _ = writeln!(out, " {line}");
+            }
+        }
+    }
+}
+
+/// In one line; plain words stand without quotes.
+fn loose(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(loose).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let all: Vec<String> = members.iter().map(|(k, v)| format!("{}: {}", key(k), loose(v))).collect();
+            format!("{{{}}}", all.join(", "))
+        }
+        other => flow(other),
+    }
+}
+
+/// True for a word that no reader takes for anything but itself.
+fn is_plain(text: &str) -> bool {
+    let word = text.replace('/', "_");
+    key(&word) == word && !text.ends_with('.')
+}
+
 /// `open`: the line has begun, behind a dash.
 fn block(out: &mut String, value: &Value, depth: usize, open: bool) {
     match value {

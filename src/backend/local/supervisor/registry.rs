@@ -400,6 +400,13 @@ fn environment(hello: &Hello, order: &Order, files: &Files) -> Environment {
     env.extend(job.env.iter().map(|(name, value)| (name.into(), OsString::from(&**value))));
     env.extend(job.secret_env.iter().filter_map(|(name, source)| Some((name.into(), value(hello, source)?.clone()))));
     env.push(("OPPEN_METRICS".into(), files.metrics().into()));
+    if !job.checkpoint.is_empty() {
+        let place = files.checkpoint(&job.checkpoint);
+        if std::fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_some()) {
+            env.push(("OPPEN_RESUME".into(), "1".into()));
+        }
+        env.push(("OPPEN_CHECKPOINT".into(), place.into()));
+    }
     env.push((TOKEN.into(), intent.token.clone().into()));
     env
 }

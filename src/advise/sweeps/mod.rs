@@ -3,6 +3,13 @@
 //! In: the state, rates, what the ledger has posted to a sweep's own limit, a time. Out: an [`Overview`] a sweep (or matrix with a
 //! metric), and its [`Trial`]s. Must never decide anything: which value is best is `needs.JOB.best`'s rule.
 
+pub mod compare;
+pub mod forest;
+pub mod importance;
+pub mod page;
+pub mod plots;
+pub mod table;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

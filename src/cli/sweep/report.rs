@@ -1,0 +1,38 @@
+//! `oppen sweep report`: a page of HTML that needs nothing else.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::exit::{Exit, Outcome};
+use super::{Desk, Target, yaml};
+use crate::advise::sweeps::page;
+use crate::expand::template::nested;
+
+/// `sweep report`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The sweep: WORKFLOW/JOB
+    pub address: String,
+    /// Output: html, with =FILE to write a file
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
+    pub output: Vec<((), Option<PathBuf>)>,
+}
+
+fn target(text: &str) -> Result<Target<()>, String> {
+    super::form(text, &[("html", ())])
+}
+
+/// Writes it.
+pub fn run(here: &Path, args: &Args) -> Outcome {
+    let desk = Desk::open(here)?;
+    let job = desk.one(&args.address)?;
+    let table = desk.table(&job);
+    let made = format!("As of {}, by Oppen {}.", desk.ground().now, env!("CARGO_PKG_VERSION"));
+    for overview in desk.overviews(std::slice::from_ref(&job)) {
+        let best = overview.best.as_ref().map(|b| yaml::write(&Value::Object(nested(b.params.iter().map(|(k, v)| (k, v))))));
+        let html = page::html(&overview, &table, best.as_deref(), &made);
+        super::emit(here, &args.output, (), |()| Ok(html.clone().into_bytes()))?;
+    }
+    Ok(Exit::Done)
+}
