@@ -49,6 +49,10 @@ pub enum Command {
     Queue(super::queue::Queue),
     /// Put a template with values into the queue, without editing a file
     Submit(super::submit::Submit),
+    /// One screen: health, what runs and waits, money, machines
+    Dashboard(super::dashboard::Dashboard),
+    /// Whether everything is as it should be, and what to do where it is not
+    Health(super::health::Health),
     /// Print the output of a run
     Logs(Logs),
     /// Tell everything about one run: what it is, why it waits, how it went

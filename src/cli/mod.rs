@@ -12,6 +12,7 @@ mod desk;
 mod detach;
 mod exit;
 mod from_cluster;
+pub mod health;
 mod house;
 mod install;
 pub mod mcp;
@@ -110,6 +111,8 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Approve(args) => approve::run(&here, args),
         Command::Stop(args) => runs::end(&here, args, runs::Deed::Stop),
         Command::History(args) => status::history(&here, args),
+        Command::Dashboard(args) => dashboard::run(&here, args),
+        Command::Health(args) => health::run(&here, args),
         Command::Logs(args) => runs::logs(&here, args),
         Command::Explain(args) => runs::explain(&here, args),
         Command::Ci(args) => ci::run(&here, args),

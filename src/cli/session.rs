@@ -80,6 +80,8 @@ pub struct Place {
     pub rates: Rates,
     /// Where runs run.
     pub backend: BackendKind,
+    /// The files hold errors: what they say is not all known.
+    pub broken: bool,
 }
 
 impl Place {
@@ -92,7 +94,8 @@ impl Place {
         let backend = backend_of(&loaded, backend, &mut mine);
         let rates = Cards::read(loaded.project.as_ref(), &loaded.rates, super::plan::now(), &mut mine).rates();
         let limits = limits_of(&loaded, backend);
-        Ok(Self { loaded, limits, rates, backend })
+        let broken = diags.has_errors() || mine.has_errors();
+        Ok(Self { loaded, limits, rates, backend, broken })
     }
 
     /// The folder of the state.

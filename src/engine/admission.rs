@@ -144,15 +144,20 @@ impl Engine {
                 continue;
             }
             if self.index.is_complete(&job) {
-                for id in self.index.take_waiters(&job) {
-                    self.need_met(id);
-                }
+                self.meet(&job);
             } else if self.index.is_lost(&job) {
                 for id in self.index.take_waiters(&job) {
                     let Some(address) = self.index.address(id).cloned() else { continue };
                     self.over(&address, Event::Skipped { address: address.clone(), because: Arc::clone(&job) }, now);
                 }
             }
+        }
+    }
+
+    /// A job is complete: who waited for it has one need less.
+    pub(super) fn meet(&mut self, job: &Arc<str>) {
+        for id in self.index.take_waiters(job) {
+            self.need_met(id);
         }
     }
 

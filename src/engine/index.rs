@@ -170,6 +170,11 @@ impl Index {
         self.jobs.get(job).is_none_or(Job::is_lost)
     }
 
+    /// Jobs that are complete and that others wait for.
+    pub fn complete(&self) -> Vec<Arc<str>> {
+        self.jobs.iter().filter(|(_, j)| !j.waiters.is_empty() && j.is_complete()).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// True when the run waits for a time.
     pub fn has_timer(&self, id: u32) -> bool {
         self.entries.get(id as usize).is_some_and(|e| e.timer.is_some())

@@ -96,6 +96,10 @@ impl Engine {
         for address in &addresses {
             engine.track(address);
         }
+        // Whoever only looks, without a step, sees the line as it is: needs that are done hold nobody up.
+        for job in engine.index.complete() {
+            engine.meet(&job);
+        }
         engine.index.started = false;
         engine
     }

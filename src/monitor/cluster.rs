@@ -14,9 +14,10 @@ use ureq::http::Request;
 
 use super::read::cluster::{List, WireNode, WirePod, ask};
 use super::read::{gpu, usage};
-use super::reading::{Found, Miss};
+use super::reading::{Found, Miss, now};
 use super::view::{Cluster, Gpu, Node, Pod, Usage};
 use crate::backend::kubernetes::{self, Settings};
+use crate::base::Timestamp;
 use crate::base::text::escape;
 
 /// Longest wait for one answer; the sources' own deadlines are shorter.
@@ -48,6 +49,13 @@ pub struct Refusal {
 impl From<Refusal> for Miss {
     fn from(refusal: Refusal) -> Self {
         Self::Failed(refusal.words)
+    }
+}
+
+/// In words.
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
     }
 }
 
@@ -114,8 +122,13 @@ pub async fn connect(settings: &Settings) -> Result<Client, String> {
 
 /// One GET: its text, bounded in time and size.
 pub async fn get(client: &Client, path: &str) -> Result<String, Refusal> {
+    let request = http_get(path).map_err(|words| Refusal { status: None, words })?;
+    bounded(client, path, request).await
+}
+
+/// One question: the answer's text, bounded in time and size.
+async fn bounded(client: &Client, path: &str, request: Request<Vec<u8>>) -> Result<String, Refusal> {
     let none = |words: String| Refusal { status: None, words };
-    let request = http_get(path).map_err(none)?;
     let answer = tokio::time::timeout(PATIENCE, async {
         let stream = client.request_stream(request).await.map_err(|e| refused(path, &e))?;
         let mut bytes = Vec::new();
@@ -149,7 +162,7 @@ fn refused(path: &str, error: &kube::Error) -> Refusal {
 }
 
 /// All pages of a list.
-async fn list<T: DeserializeOwned>(client: &Client, path: &str, query: &str) -> Result<(Vec<T>, bool), Refusal> {
+pub async fn list<T: DeserializeOwned>(client: &Client, path: &str, query: &str) -> Result<(Vec<T>, bool), Refusal> {
     let (mut items, mut next) = (Vec::new(), String::new());
     for _ in 0..PAGES {
         let more = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(&next)) };
@@ -319,4 +332,64 @@ async fn exporters(client: &Client) -> Found<Vec<Gpu>> {
             Ok((gpus, "DCGM exporter".into()))
         }
     }
+}
+
+/// Asks once, on a runtime of its own.
+pub fn block<T>(settings: &Settings, ask: impl AsyncFnOnce(Client) -> Result<T, Refusal>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async { ask(connect(settings).await?).await.map_err(|e| e.words) })
+}
+
+/// All objects of the batch API in the namespace that carry a label.
+pub fn jobs<T: DeserializeOwned>(link: &mut Link, label: &str) -> Result<Vec<T>, String> {
+    let path = format!("/apis/batch/v1/namespaces/{}/jobs", encoded(&link.settings.namespace));
+    let query = format!("&labelSelector={}", encoded(label));
+    let (runtime, client) = link.open()?;
+    runtime.block_on(list(&client, &path, &query)).map(|(all, _)| all).map_err(|e| e.words)
+}
+
+/// What an API server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// `v1.33.1`.
+    pub version: String,
+    /// Its clock, in whole seconds.
+    pub date: Option<Timestamp>,
+    /// Our clock before and after.
+    pub between: (Timestamp, Timestamp),
+}
+
+/// Whether it answers.
+pub async fn answers(client: &Client) -> Result<Answers, Refusal> {
+    let none = |words: String| Refusal { status: None, words };
+    let before = now();
+    let request = http_get("/version").map_err(none)?.map(kube::client::Body::from);
+    let answer = tokio::time::timeout(PATIENCE, async {
+        let response = client.send(request).await.map_err(|e| refused("/version", &e))?;
+        let after = now();
+        let date = response.headers().get("date").and_then(|d| chrono::DateTime::parse_from_rfc2822(d.to_str().ok()?).ok());
+        let date = date.map(|d| Timestamp(d.timestamp_millis()));
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            return Err(Refusal { status: Some(status), words: format!("/version: status {status}") });
+        }
+        // The body is small or not worth having: the same question is asked again, bounded.
+        let version: serde_json::Value = serde_json::from_str(&get(client, "/version").await?).unwrap_or_default();
+        let version = version.get("gitVersion").and_then(serde_json::Value::as_str).unwrap_or("of unknown version").to_owned();
+        Ok(Answers { version, date, between: (before, after) })
+    });
+    answer.await.unwrap_or_else(|_| Err(none(format!("no answer within {}s", PATIENCE.as_secs()))))
+}
+
+/// Whether this user may do something (`SelfSubjectAccessReview`: it is asked, nothing is made).
+pub async fn review(client: &Client, attributes: &serde_json::Value) -> Result<bool, Refusal> {
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let review = serde_json::json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes},
+    });
+    let request = Request::post(path).header("content-type", "application/json").body(review.to_string().into_bytes());
+    let text = bounded(client, path, request.map_err(|e| Refusal { status: None, words: e.to_string() })?).await?;
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let allowed = answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool);
+    allowed.ok_or_else(|| Refusal { status: None, words: format!("{path} answers what the API would not") })
 }

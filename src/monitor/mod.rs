@@ -1,11 +1,13 @@
 //! What is going on: machines, clusters, runs, queue, money, health.
 //!
-//! In: a [`Scene`]. Out: a [`Snapshot`] whose every figure has its source and age. Each source is asked on a
+//! In: a [`Scene`]. Out: a [`Snapshot`] whose every figure has its source and age, and [`health`]'s findings. Each source is asked on a
 //! thread of its own. Must never change anything, never let one source hold up another, and never show 0 for what it does not know.
 
 mod cluster;
+pub mod health;
 mod http;
 mod local;
+mod outlook;
 pub mod patience;
 pub mod read;
 pub mod reading;
@@ -128,6 +130,12 @@ impl Monitor {
     /// Asks the record alone: it changes more often than machines do.
     pub fn ask_record(&self) {
         self.record.ask();
+    }
+
+    /// Changes whenever a source has answered.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.bell.rung()
     }
 
     /// Asks all, and waits until each has answered or is past its deadline.

@@ -100,6 +100,12 @@ pub struct Bell {
 }
 
 impl Bell {
+    /// How often it rang.
+    #[must_use]
+    pub fn rung(&self) -> u64 {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.wait.notify_all();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{NaiveTime, TimeZone as _};
 
 use super::Scene;
+use super::outlook;
 use super::reading::{Found, Miss, now};
 use super::view::{Budget, Eta, Held, Metric, Progress, Queue, Record, Run, Spend, Sweep, Waiting};
 use crate::advise::budget::{Standing, standing};
@@ -95,6 +96,7 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
     let spend = spend(store, scene, now, live.iter().filter_map(|r| view.so_far(r)).sum())?;
     let held = held(&live);
     let sweeps = sweeps(store, scene, &state, &treasury, now)?;
+    let next = outlook::next(&state, &board, &scene.rates, now);
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead()).map(|(h, _)| h.to_string());
     let ended = store.ended(ENDED)?.iter().map(|r| view.run(r, None)).collect();
     let mut counts = store.counts()?;
@@ -113,6 +115,7 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
         spend,
         sweeps,
         held,
+        next,
         holder,
     })
 }
@@ -230,6 +233,10 @@ impl View<'_> {
         let started = last.and_then(|a| a.started_at);
         let before: Money = record.attempts.iter().filter_map(|a| a.cost).sum();
         let id = |number: u32| AttemptId { address: spec.address.clone(), generation: record.generation, number };
+        let progress = last.and_then(|a| a.progress.as_ref()).and_then(|p| progress(record, p));
+        // Its own progress tells more than what was thought before it started.
+        let own = progress.as_ref().and_then(|p| outlook::end(record, p, self.now));
+        let by_own = own.as_ref().zip(started).and_then(|((_, length), start)| self.scene.rates.cost(job, start, *length).ok());
         let thought = self.scene.rates.estimate(job, started.unwrap_or(self.now)).cost.map(|c| c.expected);
         Run {
             address: spec.address.as_str().to_owned(),
@@ -243,10 +250,12 @@ impl View<'_> {
             planned: Some(record.planned_at),
             started,
             ended: record.ended_at,
-            progress: last.and_then(|a| a.progress.as_ref()).and_then(|p| progress(record, p)),
-            eta: end.filter(|_| started.is_some()).map(|at| Eta { at, low: None, high: None, basis: job.estimate.basis.to_string() }),
+            progress,
+            eta: own.map(|(eta, _)| eta).or_else(|| {
+                end.filter(|_| started.is_some()).map(|at| Eta { at, low: None, high: None, basis: job.estimate.basis.to_string() })
+            }),
             cost: self.so_far(record).map(|live| before + live),
-            expected_cost: thought.map(|t| before + t).filter(|_| !record.status.is_terminal()),
+            expected_cost: by_own.or(thought).map(|t| before + t).filter(|_| !record.status.is_terminal()),
             metrics: metrics(record),
             because: because(record),
         }

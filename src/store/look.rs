@@ -82,4 +82,25 @@ impl Store {
     pub fn version(&self) -> Result<i64, StoreError> {
         self.db.pragma_query_value(None, "data_version", |r| r.get(0)).map_err(|e| self.io(&e))
     }
+
+    /// When the oldest request that nobody has answered was left.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn oldest_request(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = self.db.query_row("SELECT min(at) FROM requests", [], |r| r.get(0)).map_err(|e| self.io(&e))?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// Begins to write and stops; the answer is the format. Nothing is changed.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another program keeps it from being written for longer than 300 ms.
+    pub fn try_write(&self) -> Result<i64, StoreError> {
+        let io = |e: rusqlite::Error| self.io(&e);
+        self.db.busy_timeout(std::time::Duration::from_millis(300)).map_err(io)?;
+        self.db.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(io)?;
+        self.db.busy_timeout(std::time::Duration::from_secs(10)).map_err(io)?;
+        Ok(super::schema::VERSION)
+    }
 }

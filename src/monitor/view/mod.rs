@@ -9,7 +9,7 @@ mod times;
 use serde::{Deserialize, Serialize};
 
 pub use machines::{Cluster, Gpu, Machine, Node, Pod, Processes, Totals, Tracked, Usage, Use};
-pub use record::{Budget, Eta, Held, Metric, Progress, Queue, Record, Run, Spend, Sweep, Waiting};
+pub use record::{Budget, Eta, Held, Metric, Next, Progress, Queue, Record, Run, Spend, Sweep, Waiting};
 pub use times::{time, time_opt};
 
 use super::reading::Reading;

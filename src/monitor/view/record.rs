@@ -30,6 +30,9 @@ pub struct Record {
     pub sweeps: Vec<Sweep>,
     /// What live attempts hold together.
     pub held: Held,
+    /// The cheapest next action, where one would save money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
     /// Who holds the lock, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
@@ -86,6 +89,17 @@ pub struct Run {
     /// How it ended, or what a person should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+}
+
+/// Something to do that saves money.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Next {
+    /// What to type.
+    pub command: String,
+    /// What it saves: a difference of two prices.
+    pub saves: Money,
+    /// Of what, and what else changes.
+    pub because: String,
 }
 
 /// What live attempts hold together.
