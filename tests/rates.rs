@@ -309,6 +309,93 @@ gpus:
     both(folder.path(), &["rates", "import", csv, "--name", "x", "--gpus", "H900"], 4);
 }
 
+/// A card that is cheap from `from` to `to` minutes from now on, by the clock of UTC.
+fn cheap(from: i64, to: i64) -> String {
+    let clock = |minutes: i64| (chrono::Utc::now() + chrono::Duration::minutes(minutes)).format("%H:%M").to_string();
+    format!(
+        "{PROJECT}rates:\n  windows:\n    dear: {{factor: 1, hours: [\"{to}-{from}\"]}}\n    cheap: {{factor: 0.5, hours: [\"{from}-{to}\"]}}\n",
+        from = clock(from),
+        to = clock(to)
+    )
+}
+
+fn held(start: &str) -> String {
+    format!(
+        "apiVersion: oppen/v1\nkind: Workflow\nname: w\njobs:\n  a:\n    run: [\"true\"]\n    resources: {{cpu: 2, memory: 1Gi}}\n    \
+         estimate: {{time: 1h}}\n    start: {start}\n"
+    )
+}
+
+#[test]
+fn a_run_waits_for_cheap_hours_and_everybody_says_until_when() {
+    let folder = project(&[("oppen.yaml", &cheap(120, 240)), ("workflows/w.yaml", &held("{window: cheap}"))]);
+    let path = folder.path();
+    let plan = json(path, &["plan"], 0);
+    let hold = &plan["runs"][0]["hold"];
+    assert_eq!((&hold["state"], &hold["cost_now"], &hold["saves"]), (&"waits".into(), &"0.105".into(), &"0.0525".into()), "{plan:#}");
+    assert_eq!((&hold["until"], &plan["summary"]["cost"]), (&plan["runs"][0]["start"], &"0.0525".into()));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(checkout().join("schemas/plan.json")).unwrap()).unwrap();
+    let wrong: Vec<String> =
+        jsonschema::draft7::new(&schema).unwrap().iter_errors(&plan).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let text = out(path, &["plan"], 0);
+    assert!(
+        text.contains("      waits for cheap, from ") && text.contains("; saves $0.0525") && text.lines().all(|l| l.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains("      nothing says by when"), "{text}");
+    // The engine holds it, for the same reason until the same moment.
+    out(path, &["apply", "--yes", "--detach"], 0);
+    let queue = loop {
+        let queue = json(path, &["queue"], 0);
+        if queue["waiting"].as_array().is_some_and(|w| !w.is_empty()) {
+            break queue;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let until = hold["until"].as_str().unwrap().get(..16).unwrap();
+    assert_eq!(
+        (&queue["waiting"][0]["waits"], &queue["waiting"][0]["start"]),
+        (&format!("waits for cheap at {until}Z").into(), &hold["until"])
+    );
+    assert!(out(path, &["explain", "w/a"], 0).contains(&format!("waits    waits for cheap at {until}Z")), "explain");
+    assert!(out(path, &["status"], 0).contains(&format!("1 pending run waits for cheap at {until}Z.\n")), "status");
+    out(path, &["cancel", "w/a"], 0);
+}
+
+#[test]
+fn a_deadline_that_is_past_or_too_early_holds_nothing() {
+    let by = |minutes: i64| (chrono::Utc::now() + chrono::Duration::minutes(minutes)).format("%Y-%m-%dT%H:%MZ").to_string();
+    let state = |by: &str| {
+        let folder = project(&[("oppen.yaml", &cheap(120, 240)), ("w.yaml", &held(&format!("{{window: cheap, by: {by}}}")))]);
+        let plan = json(folder.path(), &["plan", "w.yaml"], 0);
+        (plan["runs"][0]["hold"]["state"].as_str().unwrap().to_owned(), out(folder.path(), &["plan", "w.yaml"], 0))
+    };
+    // Past; before the window; in the window's first half hour; when all of it fits.
+    for (minutes, word, says) in [
+        (-600, "past", "is past, it starts at once"),
+        (30, "due", "does not wait for cheap: to be done by"),
+        (90, "pointless", "does not wait for cheap: it does not open before"),
+        (150, "early", ": cheap opens too late for all of it; saves $0.0"),
+        (230, "waits", "if it takes longer than 1h, it is late"),
+    ] {
+        let (state, text) = state(&by(minutes));
+        assert!(state == word && text.split_whitespace().collect::<Vec<_>>().join(" ").contains(says), "{minutes} {state} {text}");
+    }
+    let folder = project(&[("oppen.yaml", &cheap(120, 240)), ("w.yaml", &held("{window: cheap, by: 2020-01-01T00:00Z}"))]);
+    out(folder.path(), &["apply", "w.yaml", "--yes"], 0);
+    for (start, code) in
+        [("{window: chaep}", "unknown-window"), ("{by: 2026-12-01T08:00Z}", "missing-key"), ("{window: cheap, by: soon}", "bad-value")]
+    {
+        std::fs::write(folder.path().join("w.yaml"), held(start)).unwrap();
+        let value = json(folder.path(), &["validate", "w.yaml"], 4);
+        assert_eq!((&value["diagnostics"][0]["code"], &value["diagnostics"][0]["line"]), (&code.into(), &9.into()), "{start}");
+    }
+    // When a run may start is nothing of its result.
+    std::fs::write(folder.path().join("w.yaml"), held("{window: any}")).unwrap();
+    assert!(out(folder.path(), &["plan", "w.yaml"], 0).starts_with("Nothing to change"));
+}
+
 #[test]
 fn the_card_that_ships_is_read_and_says_how_old_it_is() {
     let value = json(checkout(), &["rates", "show", "gpu-clouds-2026-09"], 0);

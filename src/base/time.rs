@@ -28,6 +28,12 @@ impl Timestamp {
         Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// `2026-12-01T08:00Z`, for people.
+    #[must_use]
+    pub fn minute(self) -> String {
+        self.utc().map_or_else(|| self.to_string(), |t| t.format("%Y-%m-%dT%H:%MZ").to_string())
+    }
+
     /// As a UTC date and time, when in chrono's range.
     #[must_use]
     pub fn utc(self) -> Option<DateTime<Utc>> {

@@ -105,6 +105,11 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
                 }
                 run["start"] = json!(r.start.map(|s| s.to_string()));
             }
+            if let Some(h) = &r.hold {
+                let time = |t: Option<Timestamp>| t.map(|t| t.to_string());
+                let words = plan_text::hold_text(&[r]);
+                run["hold"] = json!({"window": h.window, "state": h.state, "until": time(h.until), "by": time(h.by), "latest": time(h.latest), "cost_now": h.now, "saves": h.saves, "words": words});
+            }
             run
         })
         .collect();

@@ -26,7 +26,9 @@ pub fn text(plan: &Plan, now: Timestamp, found: &Found) -> String {
         let name = first.filter(|_| !many).map_or(group.job.to_string(), |r| r.address.to_string());
         let why = first.map(|r| {
             let told = r.reasons.iter().filter(|r| r.key != "new" && r.key != "gone").take(4);
-            told.map(|reason| code(&reason_text(reason, many && !is_same(&group, reason)))).collect::<Vec<_>>().join("<br>")
+            let mut all: Vec<String> = told.map(|reason| code(&reason_text(reason, many && !is_same(&group, reason)))).collect();
+            all.extend(plan_text::hold_text(&group.runs).iter().map(|sentence| prose(sentence)));
+            all.join("<br>")
         });
         let (start, cost) = if group.action.runs() {
             (plan_text::start(&group, now), plan_text::price(&group).map_or("**unpriced**".to_owned(), money))

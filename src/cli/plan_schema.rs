@@ -23,13 +23,19 @@ fn schema() -> Value {
         &["seconds", "cost", "basis"],
         json!({"seconds": {"type": ["number", "null"], "minimum": 0}, "cost": money, "worst": maybe_money, "basis": {"type": "string"}, "interval": interval}),
     );
+    let signed = json!({"type": ["string", "null"], "pattern": "^-?[0-9]+\\.[0-9]{2,6}$"});
+    let hold = object(
+        &["window", "state", "until", "by", "latest", "cost_now", "saves", "words"],
+        json!({"window": {"type": "string"}, "state": {"enum": ["waits", "early", "open", "due", "past", "pointless", "unknown"]}, "until": maybe_text, "by": maybe_text,
+            "latest": maybe_text, "cost_now": maybe_money, "saves": signed, "words": {"type": "array", "items": {"type": "string"}}}),
+    );
     let run = object(
         &["address", "action", "origin", "reasons"],
         json!({
             "address": {"type": "string"}, "action": {"enum": ["create", "rerun", "update", "reuse", "cancel", "forget"]},
             "origin": {"enum": ["edit", "drift", "downstream"]}, "reasons": {"type": "array", "items": reason, "minItems": 1},
             "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "params": {"type": "object"}, "priority": {"type": "string"},
-            "from": {"type": "string"}, "estimate": estimate, "unpriced_reason": {"type": "string"}, "start": maybe_text,
+            "from": {"type": "string"}, "estimate": estimate, "unpriced_reason": {"type": "string"}, "start": maybe_text, "hold": hold,
         }),
     );
     let budget = object(

@@ -106,6 +106,49 @@ fn write_group(out: &mut String, group: &Group<'_>, plan: &Plan, now: Timestamp)
     if let Some(from) = first.result.as_ref().map(|r| &r.from).filter(|f| **f != first.address) {
         let _ = writeln!(out, "      {}", fit(&format!("result of {from}"), width().saturating_sub(6)));
     }
+    for sentence in hold_text(&group.runs) {
+        for line in super::output::wrap(&sentence, width().saturating_sub(6)) {
+            let _ = writeln!(out, "      {line}");
+        }
+    }
+}
+
+/// What runs that wait for cheap hours do, win and risk. They have the same hold.
+#[must_use]
+pub fn hold_text(runs: &[&Planned]) -> Vec<String> {
+    let Some(held) = runs.first().and_then(|r| r.hold.as_deref()) else { return Vec::new() };
+    let zone: chrono_tz::Tz = held.zone.parse().unwrap_or_default();
+    let at = |t: Timestamp| {
+        t.utc().map_or_else(|| t.to_string(), |t| format!("{} {}", t.with_timezone(&zone).format("%Y-%m-%d %H:%M"), zone.name()))
+    };
+    let window = escape(&held.window);
+    let saves: Option<Money> = runs.iter().map(|r| r.hold.as_ref().and_then(|h| h.saves)).sum::<Option<Money>>();
+    let saves = match saves {
+        None => String::new(),
+        Some(m) if m > Money::ZERO => format!("; saves {m} against a start now"),
+        Some(m) if m < Money::ZERO => format!("; costs {} more than a start now", Money::ZERO - m),
+        Some(_) => "; saves nothing against a start now".to_owned(),
+    };
+    let by = held.by.map(at).unwrap_or_default();
+    let mut words = vec![match (&*held.state, held.until) {
+        ("waits", Some(until)) => format!("waits for {window}, from {}{saves}", at(until)),
+        ("early", Some(until)) => format!("waits until {}: {window} opens too late for all of it{saves}", at(until)),
+        ("open", _) => format!("{window} is open: starts at once"),
+        ("due", _) => format!("does not wait for {window}: to be done by {by} it starts at once"),
+        ("past", _) => format!("does not wait for {window}: {by} is past, it starts at once"),
+        ("pointless", _) => format!("does not wait for {window}: it does not open before {by}"),
+        _ => format!("does not wait for {window}: the rate card has no such hours"),
+    }];
+    if held.until.is_some() {
+        words.push(match (held.latest, held.length) {
+            (Some(latest), Some(length)) => {
+                format!("to be done by {by} it starts by {} whatever it costs; if it takes longer than {length}, it is late", at(latest))
+            }
+            (Some(_), None) => format!("how long it takes is not known: it starts by {by} whatever it costs, and is done later"),
+            (None, _) => "nothing says by when: what finds no place in these hours waits for the next".to_owned(),
+        });
+    }
+    words
 }
 
 /// True when every run of the group has the same change.
@@ -341,6 +384,11 @@ pub fn explain(plan: &Plan, address: &str, now: Timestamp) -> Option<String> {
             let interval = estimate.interval.map(|(l, h)| format!(" [{l} to {h}]")).unwrap_or_default();
             let money = estimate.cost.filter(|c| c.low < c.high).map(|c| format!(" [{} to {}]", c.low, c.high)).unwrap_or_default();
             let _ = writeln!(out, "  estimate {time}{interval}, {cost}{money}{worst} ({})", escape(&estimate.basis));
+        }
+        for sentence in hold_text(&[run]) {
+            for (i, line) in super::output::wrap(&sentence, width().saturating_sub(11)).iter().enumerate() {
+                let _ = writeln!(out, "  {}{line}", pad(if i == 0 { "hold" } else { "" }, 9));
+            }
         }
         if run.action.runs() {
             let _ = writeln!(

@@ -88,9 +88,9 @@ fn show(here: &Path, output: &Output) -> Outcome {
     let place = Place::find(here, None)?;
     let store = place.store()?;
     let (board, engine) = look(&place, &store)?;
+    let now = now();
     let whys: Vec<String> =
         engine.whys(board.waiting.iter().map(|w| &w.address)).into_iter().map(|w| w.map(|w| w.to_string()).unwrap_or_default()).collect();
-    let now = now();
     output::write(&output.output, |form| match form {
         Form::Json => output::json(&value(&board, &whys)),
         Form::Text => text(&board, &whys, now),

@@ -110,7 +110,7 @@ pub fn explain(here: &Path, args: &args::Explain) -> Outcome {
     }
     let engine = match &store {
         Some(store) => Place::find(here, args.files.backend)?.engine(store, state)?,
-        None => Engine::new(state, session.limits.clone()),
+        None => Engine::new(state, session.limits.clone()).at(now),
     };
     let tracked = store.as_ref().zip(known.as_ref()).and_then(|(store, run)| {
         let number = run.attempts.last()?.number;

@@ -107,8 +107,9 @@ impl Place {
     /// The engine over a state, with its budgets: those of the project file as it is now, those of workflows as last applied.
     pub fn engine(&self, store: &Store, state: State) -> Result<Engine, Failure> {
         let rules = self.rules(store)?;
-        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, super::plan::now())?;
-        Ok(Engine::with_budgets(state, self.limits.clone(), treasury).ruled_by(self.agents()))
+        let now = super::plan::now();
+        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, now)?;
+        Ok(Engine::with_budgets(state, self.limits.clone(), treasury).ruled_by(self.agents()).at(now))
     }
 
     /// What agents may start without a person.
@@ -222,6 +223,8 @@ impl Session {
         let backend = backend_of(&loaded, backend, &mut diags);
         let cards = Cards::read(loaded.project.as_ref(), &loaded.rates, super::plan::now(), &mut diags);
         let rates = cards.rates();
+        let all = loaded.workflows.iter().map(|(w, _)| w).chain(loaded.library.values());
+        crate::price::windows::known(all.map(AsRef::as_ref), &rates.hours, &mut diags);
         let limits = limits(&loaded, backend);
         let set: Vec<Given> = set.iter().map(|(k, v)| Given { name: k.as_str().into(), value: v.as_str().into(), span: None }).collect();
         let roots: Vec<Root<'_>> = loaded.workflows.iter().map(|(w, explicit)| Root { workflow: w, explicit: *explicit }).collect();

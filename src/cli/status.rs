@@ -1,7 +1,9 @@
 //! `oppen status`, `queue`, `history`: what is recorded.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ use crate::base::{Address, Money, Timestamp};
 use crate::diff::{outlook, select::Selector};
 use crate::expand::late;
 use crate::price::Rates;
+use crate::queue::Hold;
 use crate::record::{RunRecord, RunStatus, State};
 
 /// Forecasts of live runs by address.
@@ -76,6 +79,7 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
         Form::Text => {
             let mut text = table(&runs, args.expand || !args.select.is_empty(), now, &live);
             text += &forecast::outlook(&forecasts, now);
+            text += &holds(&runs, &place.rates, now);
             text += &reached(&budgets);
             if let Some((holder, _)) = &holder {
                 let _ = writeln!(text, "Applied right now by {holder}.");
@@ -84,6 +88,26 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
         }
     })?;
     Ok(Exit::Done)
+}
+
+/// Until when a run waits for cheap hours.
+fn held_until(run: &RunRecord, rates: &Rates, now: Timestamp) -> Option<(Hold, Timestamp)> {
+    let hold = Hold::of(&run.spec.job).filter(|_| run.status == RunStatus::Pending)?;
+    let until = hold.at(&rates.hours, now).until()?;
+    Some((hold, until))
+}
+
+/// A line for each of the hours that runs wait for.
+fn holds(runs: &[&RunRecord], rates: &Rates, now: Timestamp) -> String {
+    let mut all: BTreeMap<(Timestamp, Arc<str>), usize> = BTreeMap::new();
+    for (hold, until) in runs.iter().filter_map(|r| held_until(r, rates, now)) {
+        *all.entry((until, hold.window)).or_default() += 1;
+    }
+    let line = |((until, window), n): (&(Timestamp, Arc<str>), &usize)| {
+        let (s, wait) = if *n == 1 { ("", "waits") } else { ("s", "wait") };
+        format!("{n} pending run{s} {wait} for {} at {}.\n", escape(window), until.minute())
+    };
+    all.iter().map(line).collect()
 }
 
 /// One run for programs.
@@ -100,7 +124,7 @@ pub fn run_json(run: &RunRecord, rates: &Rates, now: Timestamp) -> Value {
         "params": run.spec.params.iter().map(|(k, v)| (k.to_string(), v.clone())).collect::<serde_json::Map<_, _>>(),
         "priority": run.spec.job.priority.class, "attempts": attempts, "metrics": run.metrics, "outputs": run.outputs, "reused_from": run.reused_from,
         "because": run.because, "notices": run.notices, "planned": run.planned_at.to_string(), "ended": run.ended_at.map(|t| t.to_string()),
-        "spent": spent, "running": running,
+        "spent": spent, "running": running, "held_until": held_until(run, rates, now).map(|(_, t)| t.to_string()),
     })
 }
 

@@ -30,7 +30,7 @@ use crate::spec::types::Project;
 
 use sweeps::Known;
 
-pub use plan::{Action, Drift, Origin, Plan, Planned, Reason};
+pub use plan::{Action, Drift, Held, Origin, Plan, Planned, Reason};
 
 /// Finished work that is no longer in the state.
 pub trait History {
@@ -176,6 +176,7 @@ impl<'a> Differ<'a> {
             result: None,
             estimate: None,
             start: None,
+            hold: None,
         });
     }
 
@@ -327,6 +328,7 @@ impl<'a> Differ<'a> {
                 result: None,
                 estimate: None,
                 start: None,
+                hold: None,
             });
         }
     }

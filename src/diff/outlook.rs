@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::plan::{Action, Basis, FORMAT_VERSION, Plan, Planned, plan_id};
+use super::plan::{Action, Basis, FORMAT_VERSION, Held, Plan, Planned, plan_id};
 use super::{Request, base_digest, state_digest};
 use crate::base::{Address, Millis, Money, Timestamp};
 use crate::check::{self, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
-use crate::queue::{Demand, Start, WaitReason, forecast};
+use crate::queue::{Demand, Hold, Opening, Start, WaitReason, forecast};
 use crate::record::{Estimate, JobSpec, Payer, RunRecord, RunSpec};
 
 /// What stays as it is.
@@ -42,6 +42,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
                 worst = None;
             }
         }
+        action.hold = held(request, &spec.job, estimate.cost.map(|c| c.expected)).map(Box::new);
         action.estimate = Some(Box::new(estimate));
     }
     let sums = sums(request, &actions);
@@ -80,6 +81,33 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
     }
 }
 
+/// What a hold for cheap hours does to a run that costs `cost` at its start.
+fn held(request: &Request<'_>, job: &JobSpec, cost: Option<Money>) -> Option<Held> {
+    let hold = Hold::of(job)?;
+    let (hours, opening) = (&request.rates.hours, hold.at(&request.rates.hours, request.now));
+    let state = match opening {
+        Opening::Opens(_) => "waits",
+        Opening::Early(_) => "early",
+        Opening::Open => "open",
+        Opening::Due if hold.by.is_some_and(|by| by <= request.now) => "past",
+        Opening::Due => "due",
+        Opening::Pointless => "pointless",
+        Opening::Unknown => "unknown",
+    };
+    let now = job.estimate.time.and_then(|length| request.rates.cost(job, request.now, length).ok());
+    Some(Held {
+        state: state.into(),
+        until: opening.until(),
+        length: crate::queue::hold::length(job),
+        now,
+        saves: now.zip(cost).map(|(now, then)| now - then),
+        zone: hours.zone.name().into(),
+        window: hold.window,
+        by: hold.by,
+        latest: hold.latest,
+    })
+}
+
 /// Plays the queue forward over what runs and what the plan starts. Returns the end of it all, and which teams wait for themselves.
 fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp>, Vec<(WaitReason, usize)>) {
     let jobs: FxHashMap<&str, u32> =
@@ -91,17 +119,15 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp
     needs.push(Vec::new());
     let mut demands = Demands::default();
     let planned: FxHashSet<&str> = actions.iter().filter(|a| a.action != Action::Update).map(|a| a.address.as_str()).collect();
+    // What waits does so by its new settings.
+    let updated: FxHashMap<&str, &Arc<RunSpec>> =
+        actions.iter().filter(|a| a.action == Action::Update).filter_map(|a| Some((a.address.as_str(), a.spec.as_ref()?))).collect();
     let mut items = Vec::new();
     for record in request.state.runs.values().filter(|r| !r.status.is_terminal() && !planned.contains(r.spec.address.as_str())) {
         let started = record.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at));
         let job = jobs.get(&*record.spec.job.job).copied().unwrap_or(strangers);
-        items.push(Item {
-            seq: record.seq,
-            demand: demands.of(&record.spec.job),
-            length: record.spec.job.estimate.time,
-            job,
-            running_since: started,
-        });
+        let spec = updated.get(record.spec.address.as_str()).filter(|_| started.is_none()).map_or(&record.spec, |s| *s);
+        items.push(Item { seq: record.seq, demand: demands.of(&spec.job), length: spec.job.estimate.time, job, running_since: started });
     }
     let first = items.len();
     let mut index = Vec::new();
@@ -112,7 +138,7 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp
         items.push(Item { seq, demand: demands.of(&spec.job), length: spec.job.estimate.time, job, running_since: None });
         index.push(i);
     }
-    let forecast = forecast(request.limits, &items, &needs, request.now);
+    let forecast = forecast(request.limits, &request.rates.hours, &items, &needs, request.now);
     for (start, i) in forecast.starts.iter().skip(first).zip(index) {
         if let (Start::At(time), Some(action)) = (start, actions.get_mut(i)) {
             action.start = Some(*time);

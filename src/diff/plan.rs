@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::sweep_price::SweepPrice;
-use crate::base::{Address, Digest, Money, Timestamp};
+use crate::base::{Address, Digest, Millis, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
 use crate::expand::Rule;
 use crate::queue::Limits;
@@ -105,6 +105,38 @@ pub struct Planned {
     /// When it is thought to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
+    /// Hours that it waits for, and what that is worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Box<Held>>,
+}
+
+/// A hold for cheap hours, as the plan sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Name of the window.
+    pub window: Arc<str>,
+    /// How it stands: `waits`, `early`, `open`, `due`, `past`, `pointless`, `unknown`.
+    pub state: Arc<str>,
+    /// When the hold ends; none is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// When it must be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Timestamp>,
+    /// The latest start for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Timestamp>,
+    /// How long it is thought to take at the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<Millis>,
+    /// What it would cost if it started now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<Money>,
+    /// What starting later saves against that; less than nothing when it costs more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saves: Option<Money>,
+    /// Time zone of the window.
+    pub zone: Arc<str>,
 }
 
 /// An output that is not as the run left it.

@@ -169,6 +169,10 @@ pub fn of_settings(before: &RunSpec, after: &RunSpec) -> Vec<Reason> {
         ))
     };
     d.compare("retry", retry(&old.retry), retry(&new.retry));
+    let window = |job: &crate::record::JobSpec| job.start.as_ref().map(|s| s.window.to_string());
+    let by = |job: &crate::record::JobSpec| job.start.as_ref().and_then(|s| s.by).map(|t| t.minute());
+    d.compare("start.window", window(old), window(new));
+    d.compare("start.by", by(old), by(new));
     d.compare("parallel", old.parallel.map(|n| n.to_string()), new.parallel.map(|n| n.to_string()));
     limits(&mut d, before, after);
     d.compare("resources.capacity", Some(old.resources.capacity.word().to_owned()), Some(new.resources.capacity.word().to_owned()));

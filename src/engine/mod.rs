@@ -15,6 +15,8 @@ pub mod policy;
 pub mod port;
 pub mod search;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub struct Engine {
     launching: bool,
     reachable: bool,
     agents: Agents,
+    /// When the last step was taken.
+    now: Timestamp,
     step: Step,
 }
 
@@ -77,7 +81,7 @@ impl Engine {
     /// reserved for live attempts is in the state.
     #[must_use]
     pub fn with_budgets(state: State, limits: Limits, treasury: Treasury) -> Self {
-        let gate = Gate::new(Pool::new(limits), treasury);
+        let gate = Gate::new(Pool::new(limits, Arc::clone(&treasury.rates().hours)), treasury);
         let mut engine = Self {
             state,
             gate,
@@ -86,6 +90,7 @@ impl Engine {
             launching: true,
             reachable: true,
             agents: Agents::default(),
+            now: Timestamp::default(),
             step: Step::default(),
         };
         let addresses: Vec<Address> = {
@@ -111,6 +116,12 @@ impl Engine {
         self
     }
 
+    /// As it is at a moment, for those who only look: steps bring their own.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
     /// The state, all events of past steps folded in.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -119,6 +130,7 @@ impl Engine {
 
     /// Takes one input.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Step {
+        self.now = now;
         if !self.index.started {
             self.index.started = true;
             self.resume(now);
@@ -176,7 +188,10 @@ impl Engine {
 
     /// The next moment that counts by itself.
     fn next_time(&self) -> Option<Timestamp> {
-        [self.index.next_timer(), self.gate.next_turn(), self.next_expiry()].into_iter().flatten().min()
+        [self.index.next_timer(), self.gate.next_turn(), self.gate.pool().next_opening(self.now), self.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// True when an attempt is live or may be.
@@ -200,7 +215,7 @@ impl Engine {
     /// Why each of these runs waits; none for those that do not. The pool is asked once for all of them.
     #[must_use]
     pub fn whys<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) -> Vec<Option<Wait>> {
-        let reasons = self.gate.reasons();
+        let reasons = self.gate.reasons(self.now);
         addresses.into_iter().map(|a| self.reason(a, &reasons)).collect()
     }
 

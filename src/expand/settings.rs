@@ -8,10 +8,10 @@ use super::names::check_variable;
 use super::paths;
 use super::slot::{Compile, Slot, merged, pick};
 use super::template::{Scope, Template};
-use crate::base::{Capacity, Diagnostic, Diagnostics, Gpu, Millis, Resources, Span, suggest};
-use crate::record::{Estimate, Goal, JobSpec, MetricGoal, Priority, Retry, Work};
+use crate::base::{Capacity, Diagnostic, Diagnostics, Gpu, Millis, Resources, Span, Timestamp, suggest};
+use crate::record::{Estimate, Goal, JobSpec, MetricGoal, Priority, Retry, StartSpec, Work};
 use crate::spec::scalar::{Cpu, GpuAsk, Memory, Plain};
-use crate::spec::types::{Defaults, EstimateDecl, Job, MetricDecl, Project, ResourcesDecl, RetryDecl, Workflow};
+use crate::spec::types::{Defaults, EstimateDecl, Job, MetricDecl, Project, ResourcesDecl, RetryDecl, StartDecl, Workflow};
 
 /// Cores of a run that names none, in thousandths: the cluster's LimitRange has the same.
 const DEFAULT_CPU: u64 = 500;
@@ -39,6 +39,7 @@ pub struct Settings {
     estimate: EstimateSlots,
     labels: Vec<(Arc<str>, Slot<Arc<str>>)>,
     metric: Option<MetricGoal>,
+    start: Option<StartSpec>,
 }
 
 struct EstimateSlots {
@@ -87,7 +88,6 @@ impl Settings {
         let wait = |f: fn(&RetryDecl) -> Option<&crate::spec::scalar::Templ<Millis>>| {
             job.retry.as_ref().and_then(f).or(d.and_then(|d| d.retry.as_ref()).and_then(f))
         };
-        refuse_start(job.start.as_ref().or(d.and_then(|d| d.start.as_ref())), diags);
         Self {
             image: pick(job.image.as_ref(), d.and_then(|d| d.image.as_ref()), cx, diags),
             secrets: secrets(from, &env, diags),
@@ -120,6 +120,7 @@ impl Settings {
             backoff: [wait(|r| r.backoff.as_ref()), wait(|r| r.backoff_max.as_ref())].map(|t| t.and_then(|t| Slot::compile(t, cx, diags))),
             estimate: EstimateSlots::compile(from, cx, diags),
             labels: labels(from, cx, diags),
+            start: start(job.start.as_ref().or(d.and_then(|d| d.start.as_ref())), diags),
             metric: metric(job.metric.as_ref().or(job.sweep.as_ref().and_then(|s| s.metric.as_ref())), diags),
         }
     }
@@ -200,6 +201,7 @@ impl Settings {
             retry,
             outputs: self.outputs.iter().filter_map(|s| self.path(s, scope, diags)).collect(),
             metric: self.metric.clone(),
+            start: self.start.clone(),
             labels: self.labels.iter().filter_map(|(n, s)| s.get(scope, diags).map(|t| (n.to_string(), t.to_string()))).collect(),
             estimate: self.estimate.render(scope, diags),
             model: self.estimate.model.clone(),
@@ -380,9 +382,24 @@ fn refuse_twice(decl: &ResourcesDecl, diags: &mut Diagnostics) {
     }
 }
 
-fn refuse_start(start: Option<&crate::spec::types::StartDecl>, diags: &mut Diagnostics) {
-    if let Some(start) = start {
-        diags.push(Diagnostic::error("not-yet", start.span, "`start` is not built yet").hint("remove it for now"));
+/// The hours that runs wait for. Whether the rate card has such hours is told where cards are known.
+fn start(decl: Option<&StartDecl>, diags: &mut Diagnostics) -> Option<StartSpec> {
+    let decl = decl?;
+    let by = decl.by.as_ref().and_then(|word| {
+        let found = Timestamp::parse(&word.0);
+        if found.is_none() {
+            let message = format!("`{}` is not a time", crate::base::text::escape(&word.0));
+            diags.push(Diagnostic::error("bad-value", word.1, message).hint("write a time with its zone, such as `2026-12-01T08:00Z`"));
+        }
+        found
+    });
+    match &decl.window {
+        Some(word) if &*word.0 == "any" => None,
+        Some(word) => Some(StartSpec { window: Arc::clone(&word.0), by }),
+        None => {
+            diags.push(Diagnostic::error("missing-key", decl.span, "`start` needs `window`").hint("write `start: {window: off-peak}`"));
+            None
+        }
     }
 }
 

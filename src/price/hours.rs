@@ -36,7 +36,7 @@ pub struct Hours {
     /// All windows.
     pub windows: Vec<Window>,
     /// For each kind of day: from which minute on which window holds. Sorted, the first is minute 0, neighbours differ.
-    days: [Vec<(u32, usize)>; KINDS],
+    pub(crate) days: [Vec<(u32, usize)>; KINDS],
     /// Days that count as holidays, sorted.
     pub holidays: Vec<NaiveDate>,
     /// The time zone.

@@ -62,12 +62,12 @@ pub struct Rates {
     /// Where they are from.
     pub source: Arc<str>,
     /// Their digest, once somebody asked for it.
-    seal: Seal,
+    pub(crate) seal: Seal,
 }
 
 /// A digest that is made once. A copy makes its own, for it may be changed.
 #[derive(Default)]
-struct Seal(OnceLock<Digest>);
+pub(crate) struct Seal(OnceLock<Digest>);
 
 impl Clone for Seal {
     fn clone(&self) -> Self {

@@ -12,7 +12,7 @@ use super::ONE;
 use super::hours::{DAY, Hours, KINDS, MOST, Window};
 use crate::base::{Diagnostic, Diagnostics, Span, suggest, text::escape};
 use crate::spec::lower::Named;
-use crate::spec::types::{OffPeakDecl, RatesDecl, WindowDecl, Word};
+use crate::spec::types::{OffPeakDecl, RatesDecl, WindowDecl, Word, Workflow};
 
 /// Kinds of days by their word.
 pub const DAYS: [&str; KINDS] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holidays"];
@@ -129,6 +129,26 @@ fn gaps(decls: &Named<WindowDecl>, cells: &Cells, diags: &mut Diagnostics) -> bo
             .hint("windows cover the whole week together: add one for the rest, such as `peak: {factor: 1, ...}`"),
     );
     true
+}
+
+/// Tells which `start` names hours that the card does not have.
+pub fn known<'w>(workflows: impl IntoIterator<Item = &'w Workflow>, hours: &Hours, diags: &mut Diagnostics) {
+    for workflow in workflows {
+        let starts = workflow.defaults.iter().map(|d| &d.start).chain(workflow.jobs.0.iter().map(|(_, _, job)| &job.start));
+        for word in starts.flatten().filter_map(|s| s.window.as_ref()) {
+            if &*word.0 == "any" || hours.set(&word.0).is_some() {
+                continue;
+            }
+            let names: Vec<&str> = hours.windows.iter().map(|w| &*w.name).chain(hours.set("off-peak").map(|_| "off-peak")).collect();
+            let hint = if hours.windows.len() < 2 {
+                Some("its prices are the same at all times: give it `windows`, or leave `start` out".to_owned())
+            } else {
+                suggest::hint(&word.0, names)
+            };
+            let message = format!("the rate card has no hours `{}`", escape(&word.0));
+            diags.push(Diagnostic::error("unknown-window", word.1, message).maybe_hint(hint));
+        }
+    }
 }
 
 /// `08:30`.

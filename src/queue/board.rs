@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::forecast::{Item, Start, forecast};
 use super::limits::{Demand, Limits};
-use crate::base::{Address, Money, Timestamp};
+use crate::base::{Address, Millis, Money, Timestamp};
 use crate::price::Rates;
 use crate::record::{JobSpec, Pause, RunRecord, RunStatus, State};
 
@@ -104,13 +104,15 @@ pub fn board(state: &State, limits: &Limits, rates: &Rates, now: Timestamp) -> B
     open.sort_by_key(|r| (r.status == RunStatus::Pending, Reverse(r.spec.job.priority.weight), r.seq));
     let mut numbers = Numbers::default();
     let mut items: Vec<Item> = open.iter().map(|r| numbers.item(r)).collect();
-    let probe = Demand { weight: 100, class: "normal".into(), gpu: 0, cpu_millis: 0, memory_bytes: 0, parallel: None, team: None };
+    let probe =
+        Demand { weight: 100, class: "normal".into(), gpu: 0, cpu_millis: 0, memory_bytes: 0, parallel: None, team: None, hold: None };
     let job = u32::try_from(numbers.needs.len()).unwrap_or(u32::MAX);
-    items.push(Item { seq: u64::MAX, demand: Arc::new(probe), length: None, job, running_since: None });
+    // It takes no time: what nobody knows of it must not make the starts of others unknown.
+    items.push(Item { seq: u64::MAX, demand: Arc::new(probe), length: Some(Millis(0)), job, running_since: None });
     let mut needs: Vec<Vec<u32>> =
         numbers.needs.iter().map(|list| list.iter().filter_map(|n| numbers.jobs.get(n).copied()).collect()).collect();
     needs.push(Vec::new());
-    let played = forecast(limits, &items, &needs, now);
+    let played = forecast(limits, &rates.hours, &items, &needs, now);
     let paused = state.paused.clone();
     let start = |i: usize| match played.starts.get(i) {
         Some(Start::At(time)) if paused.is_none() => Some(*time),
@@ -146,7 +148,6 @@ pub fn board(state: &State, limits: &Limits, rates: &Rates, now: Timestamp) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Millis;
     use crate::record::{Event, Priority, RunSpec};
 
     fn planned(state: &mut State, address: &str, class: (&str, i32), seconds: u64, needs: &[&str]) {

@@ -5,8 +5,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::limits::{Demand, Limits};
-use super::pool::{Pool, WaitReason};
+use super::pool::Pool;
+use super::wait::WaitReason;
 use crate::base::{Millis, Timestamp};
+use crate::price::Hours;
 
 /// One run of the forecast.
 #[derive(Debug, Clone)]
@@ -47,11 +49,14 @@ pub struct Forecast {
     pub teams: Vec<(WaitReason, usize)>,
 }
 
-/// Plays the queue forward. `needs` names, for each job, the jobs whose runs must all have ended first; jobs without items are
+/// Openings after which nothing has started and nothing runs: more than a year of nights. What waits then waits for ever.
+const FRUITLESS: u32 = 400;
+
+/// Plays the queue forward. `hours` are those of the rate card, for holds. `needs` names, for each job, the jobs whose runs must all have ended first; jobs without items are
 /// done.
 #[must_use]
-pub fn forecast(limits: &Limits, items: &[Item], needs: &[Vec<u32>], now: Timestamp) -> Forecast {
-    let mut play = Play::new(limits, items, needs, now);
+pub fn forecast(limits: &Limits, hours: &Arc<Hours>, items: &[Item], needs: &[Vec<u32>], now: Timestamp) -> Forecast {
+    let mut play = Play::new(Pool::new(limits.clone(), Arc::clone(hours)), items, needs, now);
     play.run();
     Forecast { starts: play.starts, end: play.last, certain: play.certain, teams: play.teams }
 }
@@ -74,11 +79,11 @@ struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    fn new(limits: &Limits, items: &'a [Item], needs: &[Vec<u32>], now: Timestamp) -> Self {
+    fn new(pool: Pool, items: &'a [Item], needs: &[Vec<u32>], now: Timestamp) -> Self {
         let jobs = needs.len();
         let mut play = Self {
             items,
-            pool: Pool::new(limits.clone()),
+            pool,
             open: vec![0; jobs],
             blocked: vec![0; jobs],
             after: vec![Vec::new(); jobs],
@@ -123,24 +128,33 @@ impl<'a> Play<'a> {
             }
         }
         self.admit();
-        self.teams = self.pool.teams_that_wait();
-        while let Some(Reverse((time, first))) = self.ends.pop() {
-            self.now = self.now.max(time);
-            self.end(first);
+        self.teams = self.pool.teams_that_wait(self.now);
+        let mut fruitless = 0;
+        loop {
+            let (end, opening) = (self.ends.peek().map(|Reverse((time, _))| *time), self.pool.next_opening(self.now));
+            let Some(next) = [end, opening].into_iter().flatten().min() else { return };
+            self.now = self.now.max(next);
             // Everything that ends at the same moment is free before the next is chosen.
-            while self.ends.peek().is_some_and(|Reverse((t, _))| *t <= self.now) {
-                if let Some(Reverse((_, next))) = self.ends.pop() {
-                    self.end(next);
+            while self.ends.peek().is_some_and(|Reverse((time, _))| *time <= self.now) {
+                if let Some(Reverse((_, run))) = self.ends.pop() {
+                    self.end(run);
                 }
             }
-            self.admit();
+            let started = self.admit();
+            fruitless = if started || end.is_some() { 0 } else { fruitless + 1 };
+            if fruitless > FRUITLESS {
+                return;
+            }
         }
     }
 
-    fn admit(&mut self) {
-        for run in self.pool.admit() {
-            self.begin(run as usize, self.now);
+    /// True when something started.
+    fn admit(&mut self) -> bool {
+        let admitted = self.pool.admit(self.now);
+        for run in &admitted {
+            self.begin(*run as usize, self.now);
         }
+        !admitted.is_empty()
     }
 
     fn begin(&mut self, index: usize, at: Timestamp) {
@@ -189,7 +203,11 @@ mod tests {
     use crate::queue::{Quotas, WaitReason};
 
     fn demand(weight: i32, gpu: u32, cpu_millis: u64) -> Demand {
-        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None }
+        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None, hold: None }
+    }
+
+    fn flat() -> Arc<Hours> {
+        Arc::new(Hours::flat())
     }
 
     fn limits(slots: u32, gpu: u32, cpu_millis: u64) -> Limits {
@@ -209,7 +227,7 @@ mod tests {
             running_since: None,
         };
         let items: Vec<Item> = demands.iter().enumerate().map(item).collect();
-        let f = forecast(limits, &items, &[vec![]], Timestamp(0));
+        let f = forecast(limits, &flat(), &items, &[vec![]], Timestamp(0));
         f.starts.iter().map(|s| if let Start::At(t) = s { t.0 / 1000 } else { -1 }).collect()
     }
 
@@ -260,7 +278,7 @@ mod tests {
             running_since: None,
         };
         let items: Vec<Item> = line.iter().enumerate().map(item).collect();
-        let waits = forecast(&limits, &items, &[vec![]], Timestamp(0)).teams;
+        let waits = forecast(&limits, &flat(), &items, &[vec![]], Timestamp(0)).teams;
         assert_eq!(waits.iter().map(|(w, n)| (w.to_string(), *n)).collect::<Vec<_>>(), [("team vision holds 1 of 2 GPUs".to_owned(), 1)]);
         let four = of("vision", 1, 4);
         assert_eq!(limits.never_in_team(&four).map(|(words, _)| words).as_deref(), Some("asks for 4 GPUs, team vision has 2"));
@@ -270,19 +288,19 @@ mod tests {
     #[test]
     fn unknown_lengths_make_later_starts_unknown() {
         let item = |job, length| Item { seq: 0, demand: Arc::new(demand(1, 0, 0)), length, job, running_since: None };
-        let f = forecast(&limits(9, 0, 0), &[item(0, None), item(1, Some(Millis(5)))], &[vec![], vec![0]], Timestamp(0));
+        let f = forecast(&limits(9, 0, 0), &flat(), &[item(0, None), item(1, Some(Millis(5)))], &[vec![], vec![0]], Timestamp(0));
         assert_eq!(f.starts, [Start::At(Timestamp(0)), Start::Unknown]);
         assert!(!f.certain);
     }
 
     #[test]
     fn says_why_a_run_waits() {
-        let mut pool = Pool::new(limits(9, 1, 9000));
+        let mut pool = Pool::new(limits(9, 1, 9000), flat());
         let gpu = demand(100, 1, 0);
         pool.enqueue(0, 0, &gpu);
         pool.enqueue(1, 1, &gpu);
-        assert_eq!(pool.admit(), [0]);
+        assert_eq!(pool.admit(Timestamp(0)), [0]);
         let reason = WaitReason::Quota { what: "GPUs", class: None, asks: "1".into(), free: "0".into() };
-        assert_eq!(pool.reasons().get(&gpu), Some(&reason));
+        assert_eq!(pool.reasons(Timestamp(0)).get(&gpu), Some(&reason));
     }
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::limits::Demand;
-use super::pool::{Pool, WaitReason};
+use super::pool::Pool;
 use super::treasury::{Refusal, Treasury};
+use super::wait::WaitReason;
 use crate::base::{Money, Timestamp};
 use crate::record::{JobSpec, Payer, Reservation};
 
@@ -121,7 +122,7 @@ impl Gate {
         self.woken.extend(self.treasury.turn(now));
         loop {
             self.wake(now, &ask);
-            let admitted = self.pool.admit();
+            let admitted = self.pool.admit(now);
             if admitted.is_empty() {
                 return decisions;
             }
@@ -213,8 +214,8 @@ impl Gate {
 
     /// Why the runs of each demand wait for the pool.
     #[must_use]
-    pub fn reasons(&self) -> FxHashMap<Demand, WaitReason> {
-        self.pool.reasons()
+    pub fn reasons(&self, now: Timestamp) -> FxHashMap<Demand, WaitReason> {
+        self.pool.reasons(now)
     }
 
     /// Runs that wait, for the pool and then for money, in the order in which they would be looked at.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::Hold;
 use crate::base::Span;
 use crate::base::resources::{show_cpu, show_memory};
 use crate::record::JobSpec;
@@ -171,6 +172,8 @@ pub struct Demand {
     pub parallel: Option<(Arc<str>, u32)>,
     /// Whose quota it counts towards.
     pub team: Option<Arc<str>>,
+    /// Hours that it waits for.
+    pub hold: Option<Hold>,
 }
 
 impl Demand {
@@ -185,6 +188,7 @@ impl Demand {
             memory_bytes: job.resources.memory_bytes,
             parallel: job.parallel.map(|n| (Arc::clone(&job.job), n)),
             team: job.team.as_deref().map(Into::into),
+            hold: Hold::of(job),
         }
     }
 }

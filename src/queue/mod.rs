@@ -6,13 +6,17 @@
 pub mod board;
 pub mod forecast;
 pub mod gate;
+pub mod hold;
 pub mod limits;
 pub mod pool;
 pub mod treasury;
+pub mod wait;
 
 pub use board::{Board, board};
 pub use forecast::{Forecast, Start, forecast};
 pub use gate::{Ask, Decision, Gate};
+pub use hold::{Hold, Opening};
 pub use limits::{Demand, Limits, Quotas, TeamLimits};
-pub use pool::{Pool, WaitReason};
+pub use pool::Pool;
 pub use treasury::{Account, Refusal, Treasury};
+pub use wait::WaitReason;

@@ -4,65 +4,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::fmt;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::hold::Opening;
 use super::limits::{Demand, Limits, TeamLimits};
+use super::wait::WaitReason;
+use crate::base::Timestamp;
 use crate::base::resources::{show_cpu, show_memory};
-
-/// Why a ready run is not admitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WaitReason {
-    /// As many runs as may run do run.
-    Slots {
-        /// The limit.
-        limit: u32,
-    },
-    /// Not enough of a resource is free.
-    Quota {
-        /// `GPUs`, `cores`, `memory`.
-        what: &'static str,
-        /// Priority class whose quota it is; none for the pool's.
-        class: Option<Arc<str>>,
-        /// What it asks for.
-        asks: String,
-        /// What is free.
-        free: String,
-    },
-    /// As many runs of its job as may run do run (`sweep.parallel`).
-    Parallel {
-        /// The limit.
-        limit: u32,
-    },
-    /// Its team holds as much as it may.
-    Team {
-        /// The team.
-        team: Arc<str>,
-        /// `GPUs`, `cores`, `of memory`, `runs`.
-        what: &'static str,
-        /// What it holds.
-        holds: String,
-        /// What it may hold.
-        limit: String,
-    },
-    /// A run before it in the queue waits, and this one could delay it.
-    Behind,
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Slots { limit } => write!(f, "{limit} of {limit} runs at a time"),
-            Self::Quota { what, class: None, asks, free } => write!(f, "asks for {asks} {what}, {free} free"),
-            Self::Quota { what, class: Some(class), asks, free } => write!(f, "asks for {asks} {what}, {free} free in class {class}"),
-            Self::Parallel { limit } => write!(f, "{limit} of {limit} trials of its sweep at a time"),
-            Self::Team { team, what, holds, limit } => write!(f, "team {team} holds {holds} of {limit} {what}"),
-            Self::Behind => write!(f, "a run before it in the queue waits for the same"),
-        }
-    }
-}
+use crate::price::Hours;
 
 /// Amounts held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -129,22 +80,45 @@ impl Usage {
 struct Group {
     demand: Demand,
     waiting: BTreeSet<(u64, u32)>,
+    /// Since when it is known to be closed, and until when.
+    closed: Option<(Timestamp, Opening)>,
+}
+
+impl Group {
+    /// What its hold says; none where it has none.
+    fn opening(&self, hours: &Hours, now: Timestamp) -> Option<Opening> {
+        let hold = self.demand.hold.as_ref()?;
+        let known = self.closed.filter(|(since, opening)| *since <= now && opening.until().is_some_and(|until| now < until));
+        Some(known.map_or_else(|| hold.at(hours, now), |(_, opening)| opening))
+    }
+
+    /// The same, noted for the next time.
+    fn look(&mut self, hours: &Hours, now: Timestamp) -> Option<Opening> {
+        let opening = self.opening(hours, now)?;
+        if self.closed.is_none_or(|(_, known)| known != opening) {
+            self.closed = opening.until().map(|_| (now, opening));
+        }
+        Some(opening)
+    }
 }
 
 /// The pool: what is held, and who waits. Runs are known by numbers of the caller's.
 #[derive(Debug, Clone)]
 pub struct Pool {
     limits: Limits,
+    hours: Arc<Hours>,
     usage: Usage,
     groups: Vec<Group>,
     by_demand: FxHashMap<Demand, usize>,
+    /// Groups that wait for hours.
+    holding: Vec<usize>,
 }
 
 impl Pool {
-    /// An empty pool.
+    /// An empty pool. `hours` are those of the rate card, for runs that wait for some of them.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, usage: Usage::default(), groups: Vec::new(), by_demand: FxHashMap::default() }
+    pub fn new(limits: Limits, hours: Arc<Hours>) -> Self {
+        Self { limits, hours, usage: Usage::default(), groups: Vec::new(), by_demand: FxHashMap::default(), holding: Vec::new() }
     }
 
     /// The limits.
@@ -157,7 +131,10 @@ impl Pool {
         if let Some(i) = self.by_demand.get(demand) {
             return *i;
         }
-        self.groups.push(Group { demand: demand.clone(), waiting: BTreeSet::new() });
+        if demand.hold.is_some() {
+            self.holding.push(self.groups.len());
+        }
+        self.groups.push(Group { demand: demand.clone(), waiting: BTreeSet::new(), closed: None });
         self.by_demand.insert(demand.clone(), self.groups.len() - 1);
         self.groups.len() - 1
     }
@@ -189,17 +166,18 @@ impl Pool {
     }
 
     /// Admits all that may start now, in order; they hold their demands from here on.
-    pub fn admit(&mut self) -> Vec<u32> {
+    pub fn admit(&mut self, now: Timestamp) -> Vec<u32> {
         let mut admitted = Vec::new();
-        self.pass(|run| admitted.push(run), |_, _| {});
+        self.pass(now, |run| admitted.push(run), |_, _| {});
         admitted
     }
 
     /// Why the runs of each demand wait, after everything that may start was admitted.
     #[must_use]
-    pub fn reasons(&self) -> FxHashMap<Demand, WaitReason> {
+    pub fn reasons(&self, now: Timestamp) -> FxHashMap<Demand, WaitReason> {
         let mut reasons = FxHashMap::default();
         self.clone().pass(
+            now,
             |_| {},
             |demand, reason| {
                 reasons.entry(demand.clone()).or_insert(reason);
@@ -208,14 +186,21 @@ impl Pool {
         reasons
     }
 
+    /// When the next of the hours comes that a run waits for.
+    #[must_use]
+    pub fn next_opening(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.holding.iter().filter_map(|i| self.groups.get(*i)).filter(|g| !g.waiting.is_empty());
+        waiting.filter_map(|g| g.opening(&self.hours, now)?.until()).min()
+    }
+
     /// Why runs wait for their own team, and how many, after everything that may start was admitted.
     #[must_use]
-    pub fn teams_that_wait(&self) -> Vec<(WaitReason, usize)> {
+    pub fn teams_that_wait(&self, now: Timestamp) -> Vec<(WaitReason, usize)> {
         let mut found: Vec<(WaitReason, usize)> = Vec::new();
         if self.limits.teams.is_empty() {
             return found;
         }
-        for (demand, reason) in self.reasons().into_iter().filter(|(_, r)| matches!(r, WaitReason::Team { .. })) {
+        for (demand, reason) in self.reasons(now).into_iter().filter(|(_, r)| matches!(r, WaitReason::Team { .. })) {
             if self.limits.never_in_team(&demand).is_some() {
                 continue;
             }
@@ -238,11 +223,18 @@ impl Pool {
         all.into_iter().map(|(_, _, run)| run).collect()
     }
 
-    fn pass(&mut self, mut admit: impl FnMut(u32), mut blocked: impl FnMut(&Demand, WaitReason)) {
+    fn pass(&mut self, now: Timestamp, mut admit: impl FnMut(u32), mut blocked: impl FnMut(&Demand, WaitReason)) {
         let mut heads: BinaryHeap<Reverse<(Reverse<i32>, u64, usize)>> = BinaryHeap::new();
-        for (i, group) in self.groups.iter().enumerate() {
-            if let Some((seq, _)) = group.waiting.first() {
-                heads.push(Reverse((Reverse(group.demand.weight), *seq, i)));
+        for (i, group) in self.groups.iter_mut().enumerate() {
+            if let Some((seq, _)) = group.waiting.first().copied() {
+                // Who waits for hours is promised nothing and holds nobody back.
+                let opening = group.look(&self.hours, now).and_then(|o| o.until().map(|until| (until, o)));
+                if let (Some((until, opening)), Some(hold)) = (opening, &group.demand.hold) {
+                    let early = matches!(opening, Opening::Early(_));
+                    blocked(&group.demand, WaitReason::Window { window: Arc::clone(&hold.window), until, early });
+                    continue;
+                }
+                heads.push(Reverse((Reverse(group.demand.weight), seq, i)));
             }
         }
         // What heads that wait have been promised, beside what is held.

@@ -127,6 +127,19 @@ pub struct JobSpec {
     /// What its time may grow with.
     #[serde(default, skip_serializing_if = "Work::is_empty")]
     pub work: Work,
+    /// Which hours it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartSpec>,
+}
+
+/// Hours that a run waits for, and until when at the most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartSpec {
+    /// Name of the window of the rate card.
+    pub window: Arc<str>,
+    /// When it must be done all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Timestamp>,
 }
 
 /// Words of a command. A shell script is `["/bin/sh", "-ec", SCRIPT]` whose values stand in `vars`, never in the text.
