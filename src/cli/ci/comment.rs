@@ -79,7 +79,9 @@ pub fn run(here: &Path, args: &CommentArgs) -> Outcome {
 fn body(here: &Path, file: &Path) -> Result<String, Failure> {
     // GitHub and GitLab take less than this; more is no comment of ours.
     const MOST: u64 = 1 << 20;
-    let wrong = |e: std::io::Error| Failure::new(Exit::Error, format!("{}: {e}", file.display()));
+    let wrong = |e: std::io::Error| {
+        Failure::new(Exit::Error, format!("{}: {e}", file.display())).hint("make it with `oppen ci --base REF -o markdown=FILE`")
+    };
     let mut text = String::new();
     if file.as_os_str() == "-" {
         std::io::stdin().take(MOST).read_to_string(&mut text).map_err(wrong)?;
