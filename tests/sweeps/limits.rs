@@ -33,6 +33,48 @@ fn a_sweep_takes_as_many_failures_as_it_says_and_no_more() {
 }
 
 #[test]
+fn a_sweep_that_learns_is_extended_and_keeps_what_still_fits_another_space() {
+    let sweep = |name: &str, more: &str| {
+        format!(
+            "  {name}:
+    run: 'awk -v x=\"$OPPEN_PARAM_X\" \"BEGIN {{ print \\\"loss=\\\" (x - 0.3) * (x - 0.3) }}\"'
+    resources: {{cpu: 0.01, memory: 1Mi}}
+    sweep:
+      method: tpe
+      trials: 8
+      parameters: {{x: {{min: -1.0, max: 1.0}}}}
+      metric: {{name: loss, goal: minimize}}
+      options: {{startup: 5}}
+{more}"
+        )
+    };
+    let project = Project::new("", &(sweep("a", "") + &sweep("b", "      warm_start: [w/a]\n    needs: [a]\n")));
+    project.expect(&["apply"], 0);
+    let tried = |job: &str| -> Vec<f64> {
+        let csv = project.expect(&["sweep", "export", job], 0);
+        csv.lines().skip(1).filter_map(|l| l.split(',').nth(6)?.parse().ok()).collect()
+    };
+    // Eight results of another sweep are more than the five that it would have begun with blindly.
+    let history = project.expect(&["sweep", "export", "w/b"], 0);
+    assert!(history.lines().nth(1).is_some_and(|l| l.contains("of 8 results")), "{history}");
+
+    let before = tried("w/a");
+    project.edit("trials: 8", "trials: 12");
+    assert_eq!(project.plan().iter().filter(|a| a.contains("w/a[")).collect::<Vec<_>>().len(), 4, "the eight are kept");
+    project.expect(&["apply"], 0);
+    let after = tried("w/a");
+    assert!(after.len() == 12 && after.starts_with(&before), "{before:?} {after:?}");
+
+    project.edit("min: -1.0", "min: -0.5");
+    let mut again: Vec<String> = project.plan().into_iter().filter(|a| a.contains("w/a[")).collect();
+    let mut unfit: Vec<String> = (0..12).filter(|i| after[*i] < -0.5).map(|i| format!("rerun w/a[{i}]")).collect();
+    again.sort();
+    unfit.sort();
+    assert!(!unfit.is_empty() && unfit.len() < 12, "{after:?}");
+    assert_eq!(again, unfit, "what still fits is kept");
+}
+
+#[test]
 fn trials_that_the_money_does_not_reach_are_left_out_and_come_back_with_more_money() {
     // A core costs a dollar a second; two trials are thought to fit, and each leaves half of what it was given.
     let project = Project::new(
