@@ -288,6 +288,10 @@ fn table(out: &mut String, all: &[Forecast]) {
 }
 
 fn sum(out: &mut String, t: &Together, now: Timestamp) {
+    if t.open == 0 {
+        let _ = writeln!(out, "All of them are over: {}.", t.spent);
+        return;
+    }
     let interval = t.total.interval.map(|(l, h)| format!(" (95%: {l} to {h})")).unwrap_or_default();
     let unknown = if t.unknown > 0 { format!(", and {} of which nothing is known", t.unknown) } else { String::new() };
     let worst = t.total.worst.map(|w| format!(", {w} at the worst")).unwrap_or_default();
