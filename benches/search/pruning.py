@@ -12,7 +12,7 @@ from scipy import stats
 
 from samplers import Ours
 
-ETA, TRIALS, AT_ONCE, DATASETS = 3, 100, 4, 24
+ETA, TRIALS, AT_ONCE, DATASETS = 3, 100, 4, 8
 
 
 def curves(folder):

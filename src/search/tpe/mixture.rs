@@ -119,7 +119,7 @@ impl Mixture {
     /// Logarithm of the density at a place. `logs` is room to work in.
     pub fn log_density(&self, units: &Units, logs: &mut Vec<f64>) -> f64 {
         let top = self.fill(units, logs);
-        top + logs.iter().map(|l| (l - top).exp()).sum::<f64>().ln()
+        top + logs.iter().map(|l| l - top).filter(|l| *l > -40.0).map(f64::exp).sum::<f64>().ln()
     }
 
     /// The same, and the mean logarithm of costs that trials near the place had; `usual` counts where nothing is known.
@@ -171,6 +171,9 @@ fn gaussian(mean: f64, sigma: f64) -> Shape {
 /// The standard normal distribution function: Abramowitz and Stegun 26.2.17, absolute error below 7.5e-8. Fast, and as good as widths of
 /// kernels need it.
 fn phi(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
     let poly = t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
     let tail = 0.398_942_280_401_432_7 * (-0.5 * x * x).exp() * poly;
