@@ -12,6 +12,15 @@ fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties})
 }
 
+/// A sweep's price, and apart from it what pruning is expected to save.
+fn sweep(money: &Value, maybe_money: &Value, count: &Value) -> Value {
+    let pruning = json!({"description": "expected saving, not taken off the cost; null where the rule's is not known beforehand", "type": ["object", "null"], "properties": {"method": {"type": "string"}, "share": {"type": "number", "minimum": 0, "maximum": 1}, "saving": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["method", "share", "saving", "interval"]});
+    object(
+        &["sweep", "trials", "cost", "interval", "pruning"],
+        json!({"sweep": {"type": "string"}, "trials": count, "cost": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}, "worst": maybe_money, "pruning": pruning}),
+    )
+}
+
 fn schema() -> Value {
     let money = json!({"type": "string", "pattern": "^-?[0-9]+\\.[0-9]{2,6}$", "description": "US dollars"});
     let interval = json!({"description": "95%: lower and upper end; null where nothing was measured yet", "type": ["object", "null"], "properties": {"seconds": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}, "cost": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["seconds", "cost"], "additionalProperties": false});
@@ -55,11 +64,7 @@ fn schema() -> Value {
         &["job", "action", "runs", "cost"],
         json!({"job": {"type": "string"}, "action": {"enum": ["create", "rerun"]}, "runs": count, "cost": {"anyOf": [range, {"type": "null"}]}}),
     );
-    let pruning = json!({"description": "expected saving, not taken off the cost; null where the rule's is not known beforehand", "type": ["object", "null"], "properties": {"method": {"type": "string"}, "share": {"type": "number", "minimum": 0, "maximum": 1}, "saving": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["method", "share", "saving", "interval"]});
-    let sweep = object(
-        &["sweep", "trials", "cost", "interval", "pruning"],
-        json!({"sweep": {"type": "string"}, "trials": count, "cost": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}, "worst": maybe_money, "pruning": pruning}),
-    );
+    let sweep = sweep(&money, &maybe_money, &count);
     let digest = json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let mut schema = object(
         &[

@@ -85,7 +85,7 @@ fn imported(name: &str, text: &str) -> (String, String) {
     std::fs::write(project.path().join(name), text).unwrap();
     let said = project.expect(&["sweep", "import", name, "-o", "yaml=workflows/made.yaml"], 0);
     let valid = project.expect(&["validate", "workflows/made.yaml"], 0);
-    assert!(valid.contains("Valid: 1 workflows"), "{valid}");
+    assert!(valid.contains("Valid: 1 workflow, 1 job"), "{valid}");
     project.expect(&["plan", "workflows/made.yaml"], 0);
     (project.read("workflows/made.yaml"), said)
 }
