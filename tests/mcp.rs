@@ -37,6 +37,11 @@ fn fifty_configurations_for_half_a_dollar() {
 }
 
 #[test]
+fn how_do_i_reduce_the_cost() {
+    play("conversations.py", "d");
+}
+
+#[test]
 fn what_is_the_systems_status() {
     play("conversations.py", "e");
 }

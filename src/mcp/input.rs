@@ -187,6 +187,36 @@ pub struct BudgetCheck {
     pub priority: Option<String>,
 }
 
+/// `recommend_cost_optimization`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRef {
+    /// A run or a job: `job_id` as a tool gave it.
+    #[schemars(length(min = 1, max = 512))]
+    pub run_id: String,
+}
+
+/// `forecast_training_cost`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastAsk {
+    /// A job or a run: `job_id` as a tool gave it.
+    #[schemars(length(min = 1, max = 512))]
+    pub job_name: String,
+    /// Epochs (or steps) still to do, where you know better than the files.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub remaining_epochs: Option<u64>,
+}
+
+/// `compare_training_configs`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompareConfigs {
+    /// A JSON list of 2 to 50: [{"model_type": "mnist", "epochs": 2, "batch_size": 64, "priority": "normal", "with": {}, "name": "short"}, {"job_id": "train/train"}]. Runs compare by what they measured.
+    pub config_json: Json,
+}
+
 /// `get_training_cost_report`
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -18,13 +18,16 @@ mod usd;
 
 pub use http::{Door, serve as serve_http};
 pub use input::{
-    ApplyPlan, BudgetCheck, CostReport, Files, JobRef, Json, Logs, Nothing, Page, PlanFiles, RunPage, Status, Train, TrainBatch,
+    ApplyPlan, BudgetCheck, CompareConfigs, CostReport, Files, ForecastAsk, JobRef, Json, Logs, Nothing, Page, PlanFiles, RunPage, RunRef,
+    Status, Train, TrainBatch,
 };
 pub use output::{
     Apply, Budget, Budgeted, Capacity, Cost, Explained, JobView, Live, LogText, Plan, PlanRun, Queue, QueuePage, Queued, Report, ReportRow,
     RunList, Stopped, Submitted, Sums, SweepView, Training, Trend, Validated,
 };
-pub use output_advice::{Dashboard, Finding, Machines, PodUse, SourceView};
+pub use output_advice::{
+    Advice, Compared, Config, Dashboard, Finding, Forecast, JobForecast, Machines, PodUse, Recommendation, Recommended, SourceView,
+};
 pub use refusal::{Answer, Code, Refusal};
 pub use server::serve_stdio;
 pub use text::{line, plain, untrusted};

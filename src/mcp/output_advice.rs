@@ -4,9 +4,145 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Usd;
 use super::output::{Budget, Live};
+
+/// The forecast of one run.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct JobForecast {
+    /// The run.
+    pub job_id: String,
+    /// Where it stands.
+    pub status: String,
+    /// Spent so far.
+    pub spent_usd: Usd,
+    /// The whole cost; null while there is nothing to go by.
+    pub expected_usd: Option<Usd>,
+    /// Lower end of the 95% interval; null where nothing was measured.
+    pub low_usd: Option<Usd>,
+    /// Upper end.
+    pub high_usd: Option<Usd>,
+    /// At the most; null without a timeout.
+    pub worst_usd: Option<Usd>,
+    /// Time that is left.
+    pub left_seconds: Option<f64>,
+    /// When it is thought to be over.
+    pub finish: Option<String>,
+    /// What it rests on, or what is missing.
+    pub basis: String,
+    /// The chance of passing each budget.
+    pub budgets: Vec<Value>,
+}
+
+/// `forecast_training_cost`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Forecast {
+    /// The whole cost of all its runs; null while there is nothing to go by.
+    pub expected_usd: Option<Usd>,
+    /// Lower end of the 95% interval; null where nothing was measured.
+    pub low_usd: Option<Usd>,
+    /// Upper end.
+    pub high_usd: Option<Usd>,
+    /// At the most; null without a timeout.
+    pub worst_usd: Option<Usd>,
+    /// As asked for.
+    pub job_name: String,
+    /// Each run, at most 200.
+    pub jobs: Vec<JobForecast>,
+    /// What to do next.
+    pub next: String,
+}
+
+/// One piece of advice.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Recommendation {
+    /// batch-size, off-peak, spot, early-stopping, efficiency, cpu, memory, gpus, gpu-type, zone, trials or reuse.
+    pub kind: String,
+    /// What to do.
+    pub title: String,
+    /// What the runs would have cost less.
+    pub saves_usd: Usd,
+    /// The same in percent of what they cost.
+    pub saves_percent: f64,
+    /// low, medium or high.
+    pub confidence: String,
+    /// Why not surer.
+    pub because: String,
+    /// How that was found, with the figures.
+    pub computed: String,
+    /// What else would change.
+    pub side_effects: Vec<String>,
+    /// Edits of the YAML: file, line, before, after; or what to do by hand.
+    pub edits: Vec<Value>,
+}
+
+/// Advice that the data does not allow.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Advice {
+    /// What it would be about.
+    pub kind: String,
+    /// The measurement that is missing.
+    pub what: String,
+}
+
+/// `recommend_cost_optimization`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Recommended {
+    /// What the job's runs cost.
+    pub base_usd: Usd,
+    /// What all advice with edits saves together, priced at once and not added up.
+    pub together_usd: Usd,
+    /// The job.
+    pub job: String,
+    /// The greatest saving first.
+    pub advice: Vec<Recommendation>,
+    /// What cannot be known.
+    pub missing: Vec<Advice>,
+    /// What to do next.
+    pub next: String,
+}
+
+/// One configuration with its standing.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Config {
+    /// As it was named.
+    pub name: String,
+    /// True when it ran, false when it is estimated.
+    pub measured: bool,
+    /// What it cost, or is expected to; null is unpriced.
+    pub cost_usd: Option<Usd>,
+    /// 95% interval, where it is estimated from history.
+    pub low_usd: Option<Usd>,
+    /// See `low_usd`.
+    pub high_usd: Option<Usd>,
+    /// How long it ran, or is thought to.
+    pub seconds: Option<f64>,
+    /// Its best value of the metric; null is not known.
+    pub metric: Option<f64>,
+    /// Where the metric is from, or why there is none.
+    pub source: String,
+    /// Nothing beats it in cost, time and metric at once.
+    pub best: bool,
+    /// What beats it.
+    pub beaten_by: Option<String>,
+    /// Dollars for one more unit of the metric, from the cheaper neighbour.
+    pub usd_for_one_more: Option<Usd>,
+}
+
+/// `compare_training_configs`
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Compared {
+    /// The metric; null where none is declared.
+    pub metric: Option<String>,
+    /// minimize or maximize.
+    pub goal: String,
+    /// In the order given.
+    pub configs: Vec<Config>,
+    /// What to do next.
+    pub next: String,
+}
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

@@ -129,6 +129,12 @@ tools! {
     stop_training_job(JobRef) -> Stopped, Ends, "Stop a running job";
     /// Whether training fits into a budget: expected cost, percent of it, how many epochs and runs would fit. Spends nothing.
     check_training_budget(BudgetCheck) -> Budgeted, Looks, "Does it fit the budget?";
+    /// How to make a finished run, or its job, cheaper: each advice with its saving in dollars, its confidence and why, side effects, and the edits of the YAML by file and line.
+    recommend_cost_optimization(RunRef) -> Recommended, Looks, "How to save";
+    /// What a job will have cost when it is over, with a 95% interval: from its own progress, else from history.
+    forecast_training_cost(ForecastAsk) -> Forecast, Looks, "Cost at the end";
+    /// Configurations and finished runs side by side: cost, time, metric, which of them nothing beats, and what one more bit of metric costs. Runs nothing.
+    compare_training_configs(CompareConfigs) -> Compared, Looks, "Compare configurations";
     /// Where money went between two days: totals, averages for each run, waste, savings, trend against the period before.
     get_training_cost_report(CostReport) -> Report, Looks, "Cost report";
     /// Put a job into the queue: like trigger_training_job, but meant to wait its turn. Answers with cost, position and waiting time. Spends money once it runs.

@@ -116,6 +116,79 @@ async def c(folder):
             await oppen("stop_training_job", job_id=job["job_id"])
 
 
+DEAR = """apiVersion: oppen/v1
+kind: Workflow
+name: train
+inputs:
+  epochs: {type: integer, default: 20, minimum: 1}   # passes over the data
+jobs:
+  train:
+    run: |
+      i=1
+      while [ $i -le {{ inputs.epochs }} ]; do
+        v=5; [ $i -lt 5 ] && v=$((10 - i))
+        echo epoch=$i loss=0.$v; i=$((i+1))
+      done
+      sleep 0.3
+    metric: {name: loss, goal: minimize}
+    timeout: 10m
+    estimate: {time: 1s}
+    resources:
+      cpu: 8        # as on the old machine
+      memory: 4Gi
+"""
+
+
+async def d(folder):
+    """How do I reduce the cost? Advice with the edits, applied, run again, and the saving shown."""
+    prepared(folder, train=DEAR, budget="1000")
+    async with agent(folder) as oppen:
+        plan = await oppen("plan_workflow")
+        assert plan["actions"] == {"create": 1} and not plan["blocked"], plan
+        low = await oppen.refused("apply_plan", plan_id=plan["plan_id"], max_cost_usd="0.000001")
+        assert low.code == "blocked", low
+        await oppen("apply_plan", plan_id=plan["plan_id"], max_cost_usd=1)
+        first = await oppen("get_training_status", job_id="train/train", wait_seconds=60)
+        assert first["status"] == "succeeded", first
+        forecast = await oppen("forecast_training_cost", job_name="train/train")
+        assert forecast["expected_usd"] == first["spent_usd"] and forecast["jobs"][0]["status"] == "succeeded", forecast
+        over = await oppen.refused("forecast_training_cost", job_name="train/train", remaining_epochs=5)
+        assert over.code == "already_ended", over
+        told = await oppen("recommend_cost_optimization", run_id="train/train")
+        kinds = {a["kind"] for a in told["advice"]}
+        assert {"cpu", "memory", "early-stopping"} <= kinds and len(kinds) + len(told["missing"]) >= 5, told
+        assert all(Decimal(a["saves_usd"]) > 0 and a["confidence"] in ("low", "medium", "high") and a["because"] for a in told["advice"]), told
+        assert 0 < Decimal(told["together_usd"]) < Decimal(told["base_usd"]), told
+        # The person agrees to fewer cores and less memory.
+        path = os.path.join(folder, "workflows/train.yaml")
+        with open(path) as file:
+            text = file.read()
+        for one in told["advice"]:
+            if one["kind"] in ("cpu", "memory"):
+                (edit,) = one["edits"]
+                assert edit["file"] == "workflows/train.yaml" and text.count(edit["before"]) == 1, edit
+                assert text.split("\n")[edit["line"] - 1] == edit["before"].split("\n")[0], edit
+                text = text.replace(edit["before"], edit["after"])
+        with open(path, "w") as file:
+            file.write(text)
+        assert "# as on the old machine" in text and (await oppen("validate_workflow"))["valid"]
+        stale = await oppen.refused("apply_plan", plan_id=plan["plan_id"], max_cost_usd=1)
+        assert stale.code == "stale_plan" and "plan_workflow" in stale.next, stale
+        again = await oppen("plan_workflow")
+        assert again["actions"] == {"rerun": 1} and any("resources.cpu 8 ->" in r for r in again["runs"][0]["reasons"]), again["runs"]
+        await oppen("apply_plan", plan_id=again["plan_id"], max_cost_usd=1)
+        second = await oppen("get_training_status", job_id="train/train", wait_seconds=60)
+        while second["runs"][0]["status"] != "succeeded" or second["runs"][0]["spent_usd"] == first["runs"][0]["spent_usd"]:
+            second = await oppen("get_training_status", job_id="train/train", wait_seconds=5)
+        saving = 1 - Decimal(second["spent_usd"]) / Decimal(first["spent_usd"])
+        assert saving > Decimal("0.3"), (first["spent_usd"], second["spent_usd"])
+        report = await oppen("get_training_cost_report", by="job")
+        assert report["total"]["attempts"] == 2, report
+        compared = await oppen("compare_training_configs", config_json=[{"job_id": "train/train"}, {"model_type": "train", "epochs": 40, "name": "longer"}])
+        assert compared["metric"] == "loss" and [c["measured"] for c in compared["configs"]] == [True, False], compared
+        assert compared["configs"][0]["metric"] == 0.5 and compared["configs"][1]["metric"] is None, compared
+
+
 async def e(folder):
     """What is the system's status?"""
     prepared(folder, slots=1, budget="0.05", pace="20")

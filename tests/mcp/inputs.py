@@ -45,7 +45,7 @@ async def table(folder):
         await oppen("get_training_status", job_id=job["job_id"], wait_seconds=60)
         before = json.dumps((await oppen("list_training_runs"))["runs"])
         tools = (await oppen.client.list_tools()).tools
-        assert len(tools) >= 17, [t.name for t in tools]
+        assert len(tools) >= 21, [t.name for t in tools]
         count = 0
         for tool in tools:
             schema = tool.input_schema

@@ -3,6 +3,7 @@
 //! In: calls that were held against their schemas. Out: answers, or refusals that say what to do next. A file a group of tools.
 //! Must never print: standard output is the protocol's.
 
+mod advice;
 mod board;
 mod jobs;
 mod look;
@@ -154,6 +155,9 @@ hands! {
     get_training_logs(Logs) -> LogText = look::logs;
     stop_training_job(JobRef) -> Stopped = jobs::stop;
     check_training_budget(BudgetCheck) -> Budgeted = money::check;
+    recommend_cost_optimization(RunRef) -> Recommended = advice::recommend;
+    forecast_training_cost(ForecastAsk) -> Forecast = advice::forecast;
+    compare_training_configs(CompareConfigs) -> Compared = advice::configs;
     get_training_cost_report(CostReport) -> Report = money::report;
     queue_training_job(Train) -> Submitted = jobs::train;
     get_queue_status(Nothing) -> Queue = queue::status;
