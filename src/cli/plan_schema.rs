@@ -21,12 +21,9 @@ fn sweep(money: &Value, maybe_money: &Value, count: &Value) -> Value {
     )
 }
 
-fn schema() -> Value {
-    let money = json!({"type": "string", "pattern": "^-?[0-9]+\\.[0-9]{2,6}$", "description": "US dollars"});
+/// One action of a plan.
+fn run(money: &Value, maybe_money: &Value, maybe_text: &Value) -> Value {
     let interval = json!({"description": "95%: lower and upper end; null where nothing was measured yet", "type": ["object", "null"], "properties": {"seconds": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}, "cost": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["seconds", "cost"], "additionalProperties": false});
-    let maybe_money = json!({"anyOf": [money, {"type": "null"}]});
-    let maybe_text = json!({"type": ["string", "null"]});
-    let count = json!({"type": "integer", "minimum": 0});
     let reason = object(&["key"], json!({"key": {"type": "string"}, "before": {"type": "string"}, "after": {"type": "string"}}));
     let estimate = object(
         &["seconds", "cost", "basis"],
@@ -38,7 +35,7 @@ fn schema() -> Value {
         json!({"window": {"type": "string"}, "state": {"enum": ["waits", "early", "open", "due", "past", "pointless", "unknown"]}, "until": maybe_text, "by": maybe_text,
             "latest": maybe_text, "cost_now": maybe_money, "saves": signed, "words": {"type": "array", "items": {"type": "string"}}}),
     );
-    let run = object(
+    object(
         &["address", "action", "origin", "reasons"],
         json!({
             "address": {"type": "string"}, "action": {"enum": ["create", "rerun", "update", "reuse", "cancel", "forget"]},
@@ -46,7 +43,15 @@ fn schema() -> Value {
             "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "params": {"type": "object"}, "priority": {"type": "string"},
             "from": {"type": "string"}, "estimate": estimate, "unpriced_reason": {"type": "string"}, "start": maybe_text, "hold": hold,
         }),
-    );
+    )
+}
+
+fn schema() -> Value {
+    let money = json!({"type": "string", "pattern": "^-?[0-9]+\\.[0-9]{2,6}$", "description": "US dollars"});
+    let maybe_money = json!({"anyOf": [money, {"type": "null"}]});
+    let maybe_text = json!({"type": ["string", "null"]});
+    let count = json!({"type": "integer", "minimum": 0});
+    let run = run(&money, &maybe_money, &maybe_text);
     let budget = object(
         &["scope", "spent", "running", "plan", "total", "limit", "unpriced", "on_exceed", "exceeded"],
         json!({"scope": {"type": "string"}, "spent": money, "running": money, "plan": money, "total": money, "limit": money, "unpriced": count, "on_exceed": {"enum": ["warn", "hold", "stop", "cap"]}, "exceeded": {"type": "boolean"}}),
