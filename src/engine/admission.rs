@@ -23,6 +23,7 @@ impl Engine {
         let Some(record) = self.state.runs.get(address) else { return };
         let (job, needs, status, seq) = (Arc::clone(&record.spec.job.job), record.spec.job.needs.clone(), record.status, record.seq);
         let demand = Arc::new(Demand::of(&record.spec.job));
+        let money = if status.is_live() { record_money(record) } else { None };
         let id = self.index.intern(address, &job, &demand, seq);
         let entry = self.index.job(&job);
         entry.members.insert(id);
@@ -37,9 +38,11 @@ impl Engine {
         }
         self.index.job(&job).expired = false;
         self.index.open += 1;
+        if std::mem::take(&mut self.index.job(&job).released) {
+            self.call_back(&job);
+        }
         if status.is_live() {
             self.index.set_live(&job, true);
-            let money = record_money(record);
             self.gate.hold(&demand, money.as_ref().map(|(p, m)| (p, *m)));
             self.place(id, Place::Held);
             return;
@@ -156,8 +159,25 @@ impl Engine {
 
     /// A job is complete: who waited for it has one need less.
     pub(super) fn meet(&mut self, job: &Arc<str>) {
-        for id in self.index.take_waiters(job) {
+        let waiters = self.index.take_waiters(job);
+        self.index.job(job).released |= !waiters.is_empty();
+        for id in waiters {
             self.need_met(id);
+        }
+    }
+
+    /// A job that was complete has a run again: who stands in the line and needs it waits for it once more.
+    fn call_back(&mut self, job: &Arc<str>) {
+        let in_line = self.index.in_line();
+        for id in in_line {
+            if !self.record(id).is_some_and(|r| r.spec.job.needs.contains(job)) {
+                continue;
+            }
+            if let Some((seq, demand)) = self.index.entry(id).map(|e| (e.seq, Arc::clone(&e.demand))) {
+                self.gate.withdraw(id, seq, &demand);
+            }
+            self.place(id, Place::Blocked);
+            self.back_in_line(id);
         }
     }
 
@@ -280,8 +300,17 @@ impl Engine {
         }
     }
 
-    /// Into the line, unless its sweep is paused.
+    /// Into the line, unless its sweep is paused, or a need that was met has begun anew while the run waited for something else.
     pub(super) fn back_in_line(&mut self, id: u32) {
+        let needs = self.record(id).map(|r| r.spec.job.needs.clone()).unwrap_or_default();
+        let unmet: Vec<Arc<str>> = needs.iter().filter(|need| !self.index.is_complete(need)).cloned().collect();
+        if let Some(entry) = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0) {
+            entry.blocked = u32::try_from(unmet.len()).unwrap_or(u32::MAX);
+            for need in unmet {
+                self.index.job(&need).waiters.insert(id);
+                self.index.touched.push(need);
+            }
+        }
         let ready = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0);
         let Some((job, seq, demand)) = ready.map(|e| (Arc::clone(&e.job), e.seq, Arc::clone(&e.demand))) else { return };
         if self.paused(&job).is_none() {

@@ -60,6 +60,8 @@ pub struct Job {
     /// The sweep's time is over and all of its runs were told.
     pub expired: bool,
     pub waiters: FxHashSet<u32>,
+    /// It was complete, and runs that waited for it went on.
+    pub released: bool,
 }
 
 impl Job {
@@ -193,6 +195,12 @@ impl Index {
         for count in counts {
             *count = if live { *count + 1 } else { count.saturating_sub(1) };
         }
+    }
+
+    /// Everybody in the line.
+    pub fn in_line(&self) -> Vec<u32> {
+        let standing = self.entries.iter().enumerate().filter(|(_, e)| e.place == Place::Line);
+        standing.filter_map(|(id, _)| u32::try_from(id).ok()).collect()
     }
 
     /// Sets the run's one timer.

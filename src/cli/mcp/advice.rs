@@ -34,7 +34,9 @@ const CONFIGS: usize = 50;
 fn asked(root: &Path, args: &[&str]) -> Answer<Value> {
     let run = || -> Result<Value, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("-C").arg(root).arg("--color=never").args(args).args(["-o", "json"]);
+        // Before the `--` that stands before addresses.
+        let (command_words, rest) = args.split_at(args.len().min(2));
+        command.arg("-C").arg(root).arg("--color=never").args(command_words).args(["-o", "json"]).args(rest);
         let out = command.stdin(Stdio::null()).output()?;
         if let Ok(value) = serde_json::from_slice::<Value>(&out.stdout) {
             return Ok(shown(value));
