@@ -177,6 +177,16 @@ pub fn unicode() -> bool {
     utf8.is_some_and(|v| v.to_lowercase().contains("utf"))
 }
 
+/// JSON of an answer that stands for itself: the version of its form first, then its fields.
+#[must_use]
+pub fn versioned(answer: &impl serde::Serialize) -> String {
+    let mut value = serde_json::to_value(answer).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        map.shift_insert(0, "format_version".to_owned(), 1.into());
+    }
+    json(&value)
+}
+
 /// JSON with a line's end.
 #[must_use]
 pub fn json(value: &impl serde::Serialize) -> String {

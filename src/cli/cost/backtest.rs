@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::base::text::escape;
-use crate::base::{Capacity, Digest, Money, Timestamp, suggest};
+use crate::base::{Capacity, Digest, Money, Timestamp};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{self, fit, width};
 use crate::cli::session::Place;
@@ -32,8 +32,8 @@ pub struct Backtest {
     #[arg(long, value_name = "FILE", conflicts_with = "history")]
     pub export: Option<PathBuf>,
     /// Print in this form, to a file with =FILE; repeatable
-    #[arg(short, long, value_name = "text|json|markdown[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "text|json|markdown[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// Forms of a back-test.
@@ -47,11 +47,8 @@ pub enum Shape {
     Markdown,
 }
 
-fn target(text: &str) -> Result<(Shape, Option<PathBuf>), String> {
-    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    let all = [("text", Shape::Text), ("json", Shape::Json), ("markdown", Shape::Markdown)];
-    let found = all.iter().find(|(word, _)| *word == form).map(|(_, shape)| (*shape, file));
-    found.ok_or_else(|| format!("unknown form `{}`; {}", escape(form), suggest::hint(form, all.map(|a| a.0)).unwrap_or_default()))
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("markdown", Self::Markdown)];
 }
 
 /// One line of a history.
@@ -167,25 +164,16 @@ pub fn run(here: &Path, args: &Backtest) -> Outcome {
         return Err(Failure::new(Exit::Error, format!("{runs} whole runs: there is nothing to predict one from"))
             .hint("a job needs two ended runs at least"));
     }
-    let default = [(Shape::Text, None)];
-    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
-        let text = match shape {
-            Shape::Text => text(&bands, &all, runs, histories.len()),
-            Shape::Markdown => markdown(&bands, &all),
-            Shape::Json => {
-                let row = |b: &Band| json!({"known": [b.known.0, (b.known.1 < usize::MAX).then_some(b.known.1)], "predicted": b.predicted, "within": b.within, "coverage": b.coverage(), "coverage_interval": wilson(b), "width": b.width, "error": b.error});
-                output::json(
-                    &json!({"format_version": 1, "runs": runs, "jobs": histories.len(), "rows": bands.iter().map(row).collect::<Vec<_>>(), "all": row(&all)}),
-                )
-            }
-        };
-        match file {
-            None => output::print(&text)?,
-            Some(file) => {
-                std::fs::write(here.join(file), &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?
-            }
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => text(&bands, &all, runs, histories.len()),
+        Shape::Markdown => markdown(&bands, &all),
+        Shape::Json => {
+            let row = |b: &Band| json!({"known": [b.known.0, (b.known.1 < usize::MAX).then_some(b.known.1)], "predicted": b.predicted, "within": b.within, "coverage": b.coverage(), "coverage_interval": wilson(b), "width": b.width, "error": b.error});
+            output::json(
+                &json!({"format_version": 1, "runs": runs, "jobs": histories.len(), "rows": bands.iter().map(row).collect::<Vec<_>>(), "all": row(&all)}),
+            )
         }
-    }
+    })?;
     Ok(Exit::Done)
 }
 

@@ -4,7 +4,7 @@
 //! configuration will reach is known only where a finished run has its fingerprint.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
@@ -45,8 +45,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "minimize|maximize", value_parser = goal)]
     pub goal: Option<Goal>,
     /// Print in this form, to a file with =FILE; repeatable
-    #[arg(short, long, value_name = "text|json|csv|svg[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "text|json|csv|svg[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// Forms of a comparison.
@@ -70,11 +70,8 @@ fn goal(word: &str) -> Result<Goal, String> {
     }
 }
 
-fn target(text: &str) -> Result<(Shape, Option<PathBuf>), String> {
-    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    let all = [("text", Shape::Text), ("json", Shape::Json), ("csv", Shape::Csv), ("svg", Shape::Svg)];
-    let found = all.iter().find(|(word, _)| *word == form).map(|(_, shape)| (*shape, file));
-    found.ok_or_else(|| format!("unknown form `{}`; {}", escape(form), suggest::hint(form, all.map(|a| a.0)).unwrap_or_default()))
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("csv", Self::Csv), ("svg", Self::Svg)];
 }
 
 /// Compares and shows.
@@ -99,21 +96,12 @@ pub fn run(here: &Path, args: &CompareArgs) -> Outcome {
     }
     let (name, goal) = by.map_or((None, Goal::Minimize), |(n, g)| (Some(n), g));
     let found = compare(all, name, args.goal.unwrap_or(goal));
-    let default = [(Shape::Text, None)];
-    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
-        let text = match shape {
-            Shape::Text => text(&found),
-            Shape::Json => output::json(&json!({"format_version": 1, "metric": found.metric, "goal": found.goal, "rows": found.rows})),
-            Shape::Csv => csv(&found),
-            Shape::Svg => svg(&found),
-        };
-        match file {
-            None => output::print(&text)?,
-            Some(file) => {
-                std::fs::write(here.join(file), &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?
-            }
-        }
-    }
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => text(&found),
+        Shape::Json => output::json(&json!({"format_version": 1, "metric": found.metric, "goal": found.goal, "rows": found.rows})),
+        Shape::Csv => csv(&found),
+        Shape::Svg => svg(&found),
+    })?;
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,7 @@
 //! In: the ledger. Out: rows as text, CSV, JSON, Markdown, or a picture. Must never change anything.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{NaiveDate, NaiveTime, TimeZone as _};
 use chrono_tz::Tz;
@@ -36,8 +36,8 @@ pub struct Report {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub timezone: Tz,
     /// Output: text, csv, json, markdown, svg, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of the report.
@@ -59,11 +59,9 @@ fn by(word: &str) -> Result<By, String> {
     By::parse(word).ok_or_else(|| suggest::hint(word, By::ALL.map(By::word)).unwrap_or_default())
 }
 
-fn target(text: &str) -> Result<(Shape, Option<PathBuf>), String> {
-    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    let all = [("text", Shape::Text), ("csv", Shape::Csv), ("json", Shape::Json), ("markdown", Shape::Markdown), ("svg", Shape::Svg)];
-    let found = all.iter().find(|(word, _)| *word == form).map(|(_, shape)| (*shape, file));
-    found.ok_or_else(|| format!("unknown form `{form}`; {}", suggest::hint(form, all.map(|a| a.0)).unwrap_or_default()))
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("text", Self::Text), ("csv", Self::Csv), ("json", Self::Json), ("markdown", Self::Markdown), ("svg", Self::Svg)];
 }
 
 /// What the ledger says to a question.
@@ -91,16 +89,7 @@ pub fn run(here: &Path, args: &Report) -> Outcome {
     let store = Place::find(here, None)?.store()?;
     let by = if args.by.is_empty() { vec![By::Workflow] } else { args.by.clone() };
     let shown = Shown { answer: answer(&store, args)?, by, zone: args.timezone, trend: args.from.is_some() };
-    let default = [(Shape::Text, None)];
-    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
-        let text = shown.render(*shape);
-        match file {
-            None => output::print(&text)?,
-            Some(file) => {
-                std::fs::write(here.join(file), &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?;
-            }
-        }
-    }
+    output::write(&args.output, |shape| shown.render(shape))?;
     Ok(Exit::Done)
 }
 

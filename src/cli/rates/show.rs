@@ -4,7 +4,7 @@
 //! a price that the card does not have.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -33,8 +33,8 @@ pub struct Show {
     #[arg(long, value_name = "TIME", value_parser = output::time)]
     pub at: Option<Timestamp>,
     /// Output: text, json, csv, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of a card.
@@ -48,11 +48,8 @@ pub enum Shape {
     Csv,
 }
 
-fn target(text: &str) -> Result<(Shape, Option<PathBuf>), String> {
-    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    let all = [("text", Shape::Text), ("json", Shape::Json), ("csv", Shape::Csv)];
-    let found = all.iter().find(|(word, _)| *word == form).map(|(_, shape)| (*shape, file));
-    found.ok_or_else(|| format!("unknown form `{}`; {}", escape(form), suggest::hint(form, all.map(|a| a.0)).unwrap_or_default()))
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("csv", Self::Csv)];
 }
 
 /// What one resource costs at one place.
@@ -88,19 +85,11 @@ pub fn run(here: &Path, args: &Show) -> Outcome {
     let Some(card) = cards.all.get(index) else { return Ok(Exit::Done) };
     let at = args.at.unwrap_or_else(now);
     let view = View { rates: &card.rates, holds: index == cards.chosen, at, others: names().filter(|n| *n != name(&card.rates)).collect() };
-    let all = if args.output.is_empty() { vec![(Shape::Text, None)] } else { args.output.clone() };
-    for (shape, file) in &all {
-        let text = match shape {
-            Shape::Text => view.text(),
-            Shape::Json => output::json(&view.value()),
-            Shape::Csv => view.csv(),
-        };
-        match file {
-            None => output::print(&text)?,
-            Some(file) => std::fs::write(file, anstream::adapter::strip_str(&text).to_string())
-                .map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?,
-        }
-    }
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => view.text(),
+        Shape::Json => output::json(&view.value()),
+        Shape::Csv => view.csv(),
+    })?;
     Ok(Exit::Done)
 }
 

@@ -1,11 +1,11 @@
 //! `oppen sweep compare`: two sweeps, or two sets of repeated ones.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, fit, pad, style, width, wrap};
-use super::{Desk, Target, shown};
+use super::{Desk, shown};
 use crate::advise::sweeps::compare::{Comparison, Side, compare};
 use crate::advise::sweeps::plots;
 use crate::advise::sweeps::table::Table;
@@ -19,8 +19,8 @@ pub struct Args {
     /// The second
     pub second: String,
     /// Output: text, json, svg, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of the answer.
@@ -34,8 +34,8 @@ pub enum Shape {
     Svg,
 }
 
-fn target(text: &str) -> Result<Target<Shape>, String> {
-    super::form(text, &[("text", Shape::Text), ("json", Shape::Json), ("svg", Shape::Svg)])
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("svg", Self::Svg)];
 }
 
 /// Compares them.
@@ -49,19 +49,10 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
         return Err(Failure::new(Exit::Usage, message).hint("name two different sweeps, or patterns that share none"));
     }
     let answer = compare(&first, &second).map_err(|(words, hint)| Failure::new(Exit::Error, escape(&words)).hint(hint))?;
-    super::emit(here, &args.output, Shape::Text, |shape| {
-        Ok(match shape {
-            Shape::Text => text(&answer),
-            Shape::Svg => plots::comparison(&answer),
-            Shape::Json => {
-                let mut value = serde_json::to_value(&answer).unwrap_or_default();
-                if let Some(map) = value.as_object_mut() {
-                    map.shift_insert(0, "format_version".to_owned(), 1.into());
-                }
-                output::json(&value)
-            }
-        }
-        .into_bytes())
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => text(&answer),
+        Shape::Svg => plots::comparison(&answer),
+        Shape::Json => output::versioned(&answer),
     })?;
     Ok(Exit::Done)
 }

@@ -1,10 +1,11 @@
 //! `oppen sweep export`: trials for other programs.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::exit::{Exit, Outcome};
-use super::{Desk, Target, status};
+use super::super::output;
+use super::{Desk, status};
 use crate::advise::sweeps as sweep;
 use crate::advise::sweeps::table::Table;
 use crate::base::text::escape;
@@ -15,8 +16,8 @@ pub struct Args {
     /// The sweep: WORKFLOW/JOB
     pub address: String,
     /// Output: csv (a line a trial), steps (CSV, a line a reported step), each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of the export.
@@ -28,19 +29,17 @@ pub enum Shape {
     Steps,
 }
 
-fn target(text: &str) -> Result<Target<Shape>, String> {
-    super::form(text, &[("csv", Shape::Csv), ("steps", Shape::Steps)])
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("csv", Self::Csv), ("steps", Self::Steps)];
 }
 
 /// Writes it.
 pub fn run(here: &Path, args: &Args) -> Outcome {
     let desk = Desk::open(here)?;
     let job = desk.one(&args.address)?;
-    super::emit(here, &args.output, Shape::Csv, |shape| {
-        Ok(match shape {
-            Shape::Csv => status::csv(&sweep::trials(&desk.state, &job, desk.ground())).into_bytes(),
-            Shape::Steps => steps(&desk.table(&job)).into_bytes(),
-        })
+    output::write(&args.output, |shape| match shape {
+        Shape::Csv => status::csv(&sweep::trials(&desk.state, &job, desk.ground())),
+        Shape::Steps => steps(&desk.table(&job)),
     })?;
     Ok(Exit::Done)
 }

@@ -1,11 +1,11 @@
 //! `oppen sweep importance`: which params matter.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, fit, pad, style, unicode, width, wrap};
-use super::{Desk, Target};
+use super::Desk;
 use crate::advise::sweeps::importance::{Importance, Share, importance};
 use crate::advise::sweeps::plots;
 use crate::base::text::escape;
@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long)]
     pub with_pruned: bool,
     /// Output: text, json, svg, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of the answer.
@@ -34,8 +34,8 @@ pub enum Shape {
     Svg,
 }
 
-fn target(text: &str) -> Result<Target<Shape>, String> {
-    super::form(text, &[("text", Shape::Text), ("json", Shape::Json), ("svg", Shape::Svg)])
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("svg", Self::Svg)];
 }
 
 /// Says it.
@@ -44,19 +44,10 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     let job = desk.one(&args.address)?;
     let answer =
         importance(&desk.table(&job), args.with_pruned).map_err(|(words, hint)| Failure::new(Exit::Error, escape(&words)).hint(hint))?;
-    super::emit(here, &args.output, Shape::Text, |shape| {
-        Ok(match shape {
-            Shape::Text => text(&answer),
-            Shape::Svg => plots::importance(&answer),
-            Shape::Json => {
-                let mut value = serde_json::to_value(&answer).unwrap_or_default();
-                if let Some(map) = value.as_object_mut() {
-                    map.shift_insert(0, "format_version".to_owned(), 1.into());
-                }
-                output::json(&value)
-            }
-        }
-        .into_bytes())
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => text(&answer),
+        Shape::Svg => plots::importance(&answer),
+        Shape::Json => output::versioned(&answer),
     })?;
     Ok(Exit::Done)
 }

@@ -13,7 +13,7 @@ pub mod status;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -166,40 +166,6 @@ impl Desk {
     fn overviews(&self, jobs: &[Arc<str>]) -> Vec<Overview> {
         sweep::overviews(&self.state, jobs, self.ground())
     }
-}
-
-/// A form and the file it goes to, of a command that has more forms than text and JSON.
-type Target<F> = (F, Option<PathBuf>);
-
-/// Reads `FORM[=FILE]`.
-fn form<F: Copy>(text: &str, all: &[(&'static str, F)]) -> Result<Target<F>, String> {
-    let (form, file) = text.split_once('=').map_or((text, None), |(f, p)| (f, Some(PathBuf::from(p))));
-    if file.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
-        return Err(format!("no file is named; write `{}=FILE`", escape(form)));
-    }
-    let found = all.iter().find(|(word, _)| *word == form).map(|(_, f)| (*f, file));
-    let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
-    found.ok_or_else(|| format!("unknown form `{}`; {}", escape(form), suggest::hint(form, words).unwrap_or_default()))
-}
-
-/// Writes every wanted form; the first of all to standard output when none is named.
-fn emit<F: Copy>(here: &Path, targets: &[Target<F>], default: F, render: impl Fn(F) -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
-    let standard = [(default, None)];
-    for (form, file) in if targets.is_empty() { &standard[..] } else { targets } {
-        let bytes = render(*form)?;
-        match file {
-            None => match std::str::from_utf8(&bytes) {
-                Ok(text) => super::output::print(text)?,
-                Err(_) => {
-                    return Err(Failure::new(Exit::Usage, "this form is no text").hint("give it a file: `-o FORM=FILE`"));
-                }
-            },
-            Some(file) => {
-                std::fs::write(here.join(file), &bytes).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Trials by where they stand, in words.

@@ -1,11 +1,12 @@
 //! `oppen sweep plot`: one picture of a sweep.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 
 use super::super::exit::{Exit, Failure, Outcome};
-use super::{Desk, Target};
+use super::super::output;
+use super::Desk;
 use crate::advise::sweeps::plots;
 use crate::base::text::escape;
 
@@ -21,8 +22,8 @@ pub struct Args {
     #[arg(long, value_name = "X,Y", value_parser = pair)]
     pub params: Option<(String, String)>,
     /// Output: svg, with =FILE to write a file
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<((), Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Picture>)]
+    pub output: Vec<output::Target<Picture>>,
 }
 
 /// A picture.
@@ -40,8 +41,12 @@ pub enum What {
     Curves,
 }
 
-fn target(text: &str) -> Result<Target<()>, String> {
-    super::form(text, &[("svg", ())])
+/// The one form of a plot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture;
+
+impl output::Forms for Picture {
+    const ALL: &'static [(&'static str, Self)] = &[("svg", Self)];
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -81,6 +86,6 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
         }
         What::Curves => plots::curves(&table),
     };
-    super::emit(here, &args.output, (), |()| Ok(svg.clone().into_bytes()))?;
+    output::write(&args.output, |_| svg.clone())?;
     Ok(Exit::Done)
 }

@@ -1,11 +1,12 @@
 //! `oppen sweep report`: a page of HTML that needs nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::super::exit::{Exit, Outcome};
-use super::{Desk, Target, yaml};
+use super::super::output;
+use super::{Desk, yaml};
 use crate::advise::sweeps::page;
 use crate::expand::template::nested;
 
@@ -15,12 +16,16 @@ pub struct Args {
     /// The sweep: WORKFLOW/JOB
     pub address: String,
     /// Output: html, with =FILE to write a file
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<((), Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Page>)]
+    pub output: Vec<output::Target<Page>>,
 }
 
-fn target(text: &str) -> Result<Target<()>, String> {
-    super::form(text, &[("html", ())])
+/// The one form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page;
+
+impl output::Forms for Page {
+    const ALL: &'static [(&'static str, Self)] = &[("html", Self)];
 }
 
 /// Writes it.
@@ -32,7 +37,7 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     for overview in desk.overviews(std::slice::from_ref(&job)) {
         let best = overview.best.as_ref().map(|b| yaml::write(&Value::Object(nested(b.params.iter().map(|(k, v)| (k, v))))));
         let html = page::html(&overview, &table, best.as_deref(), &made);
-        super::emit(here, &args.output, (), |()| Ok(html.clone().into_bytes()))?;
+        output::write(&args.output, |_| html.clone())?;
     }
     Ok(Exit::Done)
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, fit, pad, style, unicode, width};
 use super::super::signals;
-use super::{Desk, Target, brief, cost, counts, params, shown};
+use super::{Desk, brief, cost, counts, params, shown};
 use crate::advise::sweeps::{self as sweep, Overview, Point, Trial};
 use crate::base::text::escape;
 
@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "output")]
     pub watch: bool,
     /// Output: text, json, csv (all trials), svg (best so far), each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// A form of the answer.
@@ -49,8 +49,8 @@ pub enum Shape {
     Svg,
 }
 
-fn target(text: &str) -> Result<Target<Shape>, String> {
-    super::form(text, &[("text", Shape::Text), ("json", Shape::Json), ("csv", Shape::Csv), ("svg", Shape::Svg)])
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json), ("csv", Self::Csv), ("svg", Self::Svg)];
 }
 
 /// Shows it.
@@ -59,22 +59,15 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     if args.watch {
         return watch(desk, &args.address);
     }
-    let alone = args.output.iter().any(|(shape, _)| matches!(shape, Shape::Csv | Shape::Svg));
+    let alone = args.output.iter().any(|target| matches!(target.form, Shape::Csv | Shape::Svg));
     let jobs = if alone { vec![desk.one(&args.address)?] } else { desk.names(Some(&args.address))? };
     let all = desk.overviews(&jobs);
-    let default = [(Shape::Text, None)];
-    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
-        let text = match shape {
-            Shape::Text => text(&all),
-            Shape::Json => output::json(&json!({"format_version": 1, "sweeps": all})),
-            Shape::Csv => jobs.iter().map(|job| csv(&sweep::trials(&desk.state, job, desk.ground()))).collect(),
-            Shape::Svg => all.iter().map(|o| o.chart().svg()).collect(),
-        };
-        match file {
-            None => output::print(&text)?,
-            Some(file) => std::fs::write(file, &text).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?,
-        }
-    }
+    output::write(&args.output, |shape| match shape {
+        Shape::Text => text(&all),
+        Shape::Json => output::json(&json!({"format_version": 1, "sweeps": all})),
+        Shape::Csv => jobs.iter().map(|job| csv(&sweep::trials(&desk.state, job, desk.ground()))).collect(),
+        Shape::Svg => all.iter().map(|o| o.chart().svg()).collect(),
+    })?;
     Ok(Exit::Done)
 }
 

@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long)]
     pub study: Option<String>,
     /// Output: yaml (the workflow) or json, each with =FILE to write a file; may be given again
-    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = target)]
-    pub output: Vec<(Shape, Option<PathBuf>)>,
+    #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
+    pub output: Vec<output::Target<Shape>>,
 }
 
 /// Whose file it is.
@@ -69,8 +69,8 @@ pub enum Shape {
     Json,
 }
 
-fn target(text: &str) -> Result<super::Target<Shape>, String> {
-    super::form(text, &[("yaml", Shape::Yaml), ("json", Shape::Json)])
+impl output::Forms for Shape {
+    const ALL: &'static [(&'static str, Self)] = &[("yaml", Self::Yaml), ("json", Self::Json)];
 }
 
 /// Reads, converts, checks, writes.
@@ -96,24 +96,15 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     }
     let text = draft.yaml(&shown);
     let problems = check(&text);
-    let default = [(Shape::Yaml, None)];
-    for (shape, file) in if args.output.is_empty() { &default[..] } else { &args.output } {
-        let out = match shape {
-            Shape::Yaml => text.clone(),
-            Shape::Json => {
-                let notes: Vec<_> = draft.notes.iter().map(|n| json!({"line": n.line, "message": n.text})).collect();
-                output::json(
-                    &json!({"format_version": 1, "source": draft.source, "workflow": text, "not_carried_over": notes, "valid": problems.is_none()}),
-                )
-            }
-        };
-        match file {
-            None => output::print(&out)?,
-            Some(file) => {
-                std::fs::write(here.join(file), &out).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display())))?
-            }
+    output::write(&args.output, |shape| match shape {
+        Shape::Yaml => text.clone(),
+        Shape::Json => {
+            let notes: Vec<_> = draft.notes.iter().map(|n| json!({"line": n.line, "message": n.text})).collect();
+            output::json(
+                &json!({"format_version": 1, "source": draft.source, "workflow": text, "not_carried_over": notes, "valid": problems.is_none()}),
+            )
         }
-    }
+    })?;
     tell(&draft, &shown);
     match problems {
         None => Ok(Exit::Done),
