@@ -8,7 +8,7 @@ use super::{Store, StoreError};
 use crate::base::{Address, Timestamp};
 use crate::engine::{Agency, Input, Order, Submission};
 use crate::expand::Rule;
-use crate::record::{Event, Priority, RunStatus, State};
+use crate::record::{Event, Priority, RunSpec, RunStatus, State};
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,9 +123,11 @@ impl Request {
         match self {
             Self::Submit { submission } => {
                 state.apply(&Event::Submitted { id: submission.id.clone(), by: submission.by.clone(), jobs: submission.jobs.clone() }, at);
-                for spec in submission.runs.iter().filter(|s| !state.runs.contains_key(&s.address)).cloned().collect::<Vec<_>>() {
-                    state.apply(&Event::Planned { spec }, at);
-                }
+                foresee_new(state, submission.runs.iter(), at);
+            }
+            Self::Apply { orders, .. } => {
+                let runs = orders.iter().filter_map(|order| if let Order::Run(spec) = order { Some(spec) } else { None });
+                foresee_new(state, runs, at);
             }
             Self::Prioritize { addresses, priority, by } => {
                 let waits = |a: &&Address| state.runs.get(*a).is_some_and(|r| r.status == RunStatus::Pending);
@@ -142,7 +144,16 @@ impl Request {
                 }
             }
             Self::OfAgent { wants, .. } => wants.foresee(state, at),
-            Self::Cancel { .. } | Self::Retry { .. } | Self::Apply { .. } | Self::Pause { .. } | Self::Resume { .. } => {}
+            Self::Cancel { .. } | Self::Retry { .. } | Self::Pause { .. } | Self::Resume { .. } => {}
+        }
+    }
+}
+
+/// Runs that the state does not have yet.
+fn foresee_new<'a>(state: &mut State, specs: impl Iterator<Item = &'a Arc<RunSpec>>, at: Timestamp) {
+    for spec in specs {
+        if !state.runs.contains_key(&spec.address) {
+            state.apply(&Event::Planned { spec: Arc::clone(spec) }, at);
         }
     }
 }

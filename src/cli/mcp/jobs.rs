@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use super::{Hands, refusal, resolve, stored};
 use crate::base::{Address, Timestamp};
@@ -168,9 +167,6 @@ pub fn stop(hands: &Hands, args: JobRef, talk: &Talk<'_>) -> Answer<Stopped> {
     end(&place, store, &args.job_id, runs, live, false, talk)
 }
 
-/// How long the engine may take to take up what was submitted.
-const TAKEN_UP: Duration = Duration::from_secs(2);
-
 /// `cancel_queued_job`
 pub fn cancel(hands: &Hands, args: JobRef, talk: &Talk<'_>) -> Answer<Stopped> {
     let place = hands.place()?;
@@ -210,12 +206,6 @@ fn end(
     let addresses: Vec<Address> = runs.iter().filter(|r| chosen(r)).map(|r| r.spec.address.clone()).collect();
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     (talk.progress)(0, Some(count), "asking the engine");
-    // What was submitted a moment ago is in the state soon; before that nothing of it can be ended.
-    let until = Instant::now() + TAKEN_UP;
-    let known = |a: &Address| store.load_job(a.as_str()).is_ok_and(|state| state.runs.contains_key(a));
-    while !addresses.iter().all(known) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
     let confirmed = ask(place, &mut store, &addresses, waiting).map_err(refusal)?;
     let after = resolve::runs(place, id)?.1;
     let still = |a: &Address| after.iter().find(|r| r.spec.address == *a).is_some_and(|r| r.status.is_live() && !r.cancel_requested);
@@ -239,19 +229,17 @@ fn end(
     })
 }
 
-/// Leaves the wish for the engine that runs. Where none runs, a command does it, so that nothing that waits is launched by this.
+/// Leaves the wish for the engine that runs, behind what was asked before: a run that was just submitted is there when its turn comes.
+/// Where none runs and nobody asked for anything, a command does it, so that nothing that waits is launched by this.
 fn ask(place: &Place, store: &mut Store, addresses: &[Address], waiting: bool) -> Result<bool, Failure> {
     let by = crate::store::me("cancel", now()).who();
-    if store.is_held()? {
+    if store.is_held()? || !store.requests()?.is_empty() {
         let addresses = addresses.to_vec();
         let request = if waiting { Request::CancelWaiting { addresses, by } } else { Request::Cancel { addresses, by } };
         let id = store.atomically(|store| store.request(&request))?;
         // It may have given the state back since: whoever asks sees to it that somebody answers.
         engine::ensure(&place.loaded.root, store)?;
         return engine::answered(store, id);
-    }
-    if !store.requests()?.is_empty() {
-        engine::ensure(&place.loaded.root, store)?;
     }
     command(&place.loaded.root, if waiting { &["queue", "cancel"] } else { &["stop"] }, addresses)
 }

@@ -1,7 +1,5 @@
 //! What a `job_id` means: a run, all runs of a job, of a workflow, of a submission.
 
-use std::time::{Duration, Instant};
-
 use crate::base::{Address, suggest};
 use crate::mcp::{Answer, Code, Refusal, plain};
 use crate::record::{RunRecord, State};
@@ -10,9 +8,6 @@ use crate::store::{Store, StoreError};
 use super::stored;
 use crate::cli::desk::approval;
 use crate::cli::session::Place;
-
-/// How long a plan that was agreed to may take until the engine has its runs.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The runs that a `job_id` means, in the order of their planning; those included that the engine has not taken up yet.
 pub fn runs(place: &Place, id: &str) -> Answer<(Store, Vec<RunRecord>)> {
@@ -26,21 +21,12 @@ pub fn runs(place: &Place, id: &str) -> Answer<(Store, Vec<RunRecord>)> {
         return Err(Refusal::new(Code::ApprovalRequired, words, format!("ask a person to run `oppen approve {}`", waits.id)));
     }
     let Some(store) = Store::open_existing(&place.state_folder()).map_err(stored)? else { return Err(unknown(None)) };
-    let until = Instant::now() + PATIENCE;
-    loop {
-        // An agreed plan is taken up whole. Looked at first: between its request and its first event a run is in neither place, and
-        // the second look finds it.
-        let plan_waits = !store.requests().map_err(stored)?.is_empty();
-        for _ in 0..2 {
-            let found = find(&store, id).map_err(stored)?;
-            if !found.is_empty() {
-                return Ok((store, found));
-            }
+    // Between its request and its first event a run is in neither place: the second look finds it.
+    for _ in 0..2 {
+        let found = find(&store, id).map_err(stored)?;
+        if !found.is_empty() {
+            return Ok((store, found));
         }
-        if !plan_waits || Instant::now() >= until {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
     }
     let open = store.load_open().map_err(stored)?;
     Err(unknown(suggest::nearest(id, open.runs.keys().map(Address::as_str)).map(|near| format!("Did you mean `{}`?", plain(near, 200)))))
