@@ -210,11 +210,33 @@ pub mod style {
     /// Headings.
     pub const BOLD: Style = Style::new().bold();
 
+    /// A budget: used up, warned about, fine.
+    #[must_use]
+    pub const fn of_budget(used_up: bool, warned: bool) -> Style {
+        match (used_up, warned) {
+            (true, _) => BAD,
+            (false, true) => CHANGE,
+            (false, false) => GOOD,
+        }
+    }
+
     /// Paints a text.
     #[must_use]
     pub fn paint(style: Style, text: &str) -> String {
         format!("{style}{text}{style:#}")
     }
+}
+
+/// A bar of two parts and the rest, as wide as `width` cells; the parts in tenths of a percent of it.
+#[must_use]
+pub fn bar(first: i64, second: i64, width: usize, unicode: bool) -> (String, String, String) {
+    let wide = i64::try_from(width).unwrap_or(10);
+    let cells = |tenths: i64| (tenths.clamp(0, 1000) * wide + 500) / 1000;
+    let one = cells(first).clamp(0, wide);
+    let both = cells(first.saturating_add(second)).clamp(one, wide);
+    let [full, half, none] = if unicode { ["█", "▒", "░"] } else { ["#", "=", "."] };
+    let times = |cell: &str, n: i64| cell.repeat(usize::try_from(n).unwrap_or(0));
+    (times(full, one), times(half, both - one), times(none, wide - both))
 }
 
 /// Cuts to a width, counting what is seen.

@@ -24,7 +24,7 @@ use crate::queue::Treasury;
 use crate::store::Store;
 
 /// Cells of a bar.
-const BAR: i64 = 20;
+const BAR: usize = 20;
 
 /// `budget status`
 #[derive(Debug, Args)]
@@ -136,24 +136,9 @@ const fn word(on_exceed: OnExceed) -> &'static str {
 
 /// Spent and reserved as parts of the limit.
 fn bar(b: &Standing) -> String {
-    let cells = |tenths: i64| (tenths * BAR + 500) / 1000;
-    let spent = cells(b.spent_tenths).clamp(0, BAR);
-    let both = cells(b.spent_tenths + b.reserved_tenths).clamp(spent, BAR);
-    let [full, half, none] = if output::unicode() { ["█", "▒", "░"] } else { ["#", "=", "."] };
-    let times = |cell: &str, n: i64| cell.repeat(usize::try_from(n).unwrap_or(0));
-    let color = if b.spent >= b.limit {
-        style::BAD
-    } else if b.reached.is_some() {
-        style::CHANGE
-    } else {
-        style::GOOD
-    };
-    format!(
-        "{}{}{}",
-        style::paint(color, &times(full, spent)),
-        times(half, both - spent),
-        style::paint(style::DIM, &times(none, BAR - both))
-    )
+    let (spent, reserved, left) = output::bar(b.spent_tenths, b.reserved_tenths, BAR, output::unicode());
+    let color = style::of_budget(b.spent >= b.limit, b.reached.is_some());
+    format!("{}{reserved}{}", style::paint(color, &spent), style::paint(style::DIM, &left))
 }
 
 /// Days of a sparkline.

@@ -4,12 +4,12 @@
 
 use std::fmt::Write as _;
 
-use super::words::{bar, cost, dollars, gpu, machines, metrics, progress, simple_bar, until};
+use super::words::{cost, dollars, gpu, machines, metrics, progress, simple_bar, until};
 use crate::advise::budget::percent;
 use crate::base::Timestamp;
 use crate::base::text::escape;
 use crate::cli::health::{mark, summary};
-use crate::cli::output::{fit, flow, listed, pad, style, unicode};
+use crate::cli::output::{bar, fit, flow, listed, pad, style, unicode};
 use crate::monitor::health::{Level, Report};
 use crate::monitor::view::{Budget, Queue, Record, Run, Spend};
 use crate::monitor::{Quality, Reading, Snapshot};
@@ -208,13 +208,7 @@ fn budgets(out: &mut Out, all: &[Budget]) {
     sorted.sort_by_key(|b| std::cmp::Reverse(b.spent_tenths.saturating_add(b.reserved_tenths)));
     for (i, b) in sorted.iter().take(BUDGETS).enumerate() {
         let (full, half, none) = bar(b.spent_tenths, b.reserved_tenths, BAR, unicode());
-        let color = if b.spent >= b.limit {
-            style::BAD
-        } else if b.reached.is_some() {
-            style::CHANGE
-        } else {
-            style::GOOD
-        };
+        let color = style::of_budget(b.spent >= b.limit, b.reached.is_some());
         let bar = format!("{}{half}{}", style::paint(color, &full), style::paint(style::DIM, &none));
         let right = format!("{:>6}, {} reserved, {} left", percent(b.spent_tenths), dollars(b.reserved), dollars(b.left));
         let room = out.room().saturating_sub(BAR + 2 + right.chars().count());

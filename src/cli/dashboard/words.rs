@@ -4,26 +4,9 @@
 
 use crate::base::text::escape;
 use crate::base::{Money, Timestamp};
+use crate::cli::output::bar;
 use crate::cli::progress::number;
 use crate::monitor::view::{Gpu, Metric, Progress, Run, Totals};
-
-/// Full, half and empty cells of a bar.
-#[must_use]
-pub fn cells(unicode: bool) -> [&'static str; 3] {
-    if unicode { ["█", "▒", "░"] } else { ["#", "=", "."] }
-}
-
-/// A bar of two parts, in tenths of a percent.
-#[must_use]
-pub fn bar(first: i64, second: i64, width: usize, unicode: bool) -> (String, String, String) {
-    let wide = i64::try_from(width).unwrap_or(10);
-    let cells_of = |tenths: i64| (tenths.clamp(0, 1000) * wide + 500) / 1000;
-    let one = cells_of(first).clamp(0, wide);
-    let both = cells_of(first.saturating_add(second)).clamp(one, wide);
-    let [full, half, none] = cells(unicode);
-    let times = |cell: &str, n: i64| cell.repeat(usize::try_from(n).unwrap_or(0));
-    (times(full, one), times(half, both - one), times(none, wide - both))
-}
 
 /// A bar of a percent.
 #[must_use]

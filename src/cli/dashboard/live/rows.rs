@@ -238,7 +238,7 @@ fn sweeps(record: &Record) -> Vec<Row> {
 
 fn costs(model: &Model, record: &Record) -> Vec<Row> {
     let row = |(rank, b): (usize, &crate::monitor::view::Budget)| {
-        let (full, half, none) = words::bar(b.spent_tenths, b.reserved_tenths, 6, model.theme.unicode);
+        let (full, half, none) = crate::cli::output::bar(b.spent_tenths, b.reserved_tenths, 6, model.theme.unicode);
         Row {
             id: b.name.clone(),
             is_run: false,
