@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::base::money::div_half_even;
 use crate::base::{Millis, Money, Timestamp};
+use crate::check::{Caps, Sum};
 use crate::diff::Plan;
 use crate::expand::{OnExceed, Scope};
 use crate::price::Rates;
@@ -158,10 +159,9 @@ struct Group<'a> {
     start: Timestamp,
     /// What a run is thought to take: declared, or learned.
     time: Option<Millis>,
-    runs: u64,
-    unpriced: usize,
-    sum: Money,
-    worst: Option<Money>,
+    /// Money of all of them, and the part that the sweep's `max_cost` lets them spend.
+    full: Sum,
+    part: Sum,
     dearest: Money,
 }
 
@@ -177,23 +177,23 @@ struct Limit {
 /// Holds a plan against a limit given, or else against the budgets that it was made with.
 #[must_use]
 pub fn check(plan: &Plan, rates: &Rates, user: &Arc<str>, given: Option<Money>, now: Timestamp) -> Answer {
-    let groups = groups(plan, user, now);
-    let limits = given.map_or_else(|| of_plan(plan), |limit| vec![Limit::given(limit)]);
+    let mut groups = groups(plan, user, now);
+    let of_plan = of_plan(plan);
+    let caps = Caps::new(plan.rules.iter().zip(of_plan.iter().map(|l| l.before)));
+    groups.iter_mut().for_each(|g| g.part = caps.part(&g.job.job, g.full));
+    let limits = given.map_or(of_plan, |limit| vec![Limit::given(limit)]);
     let against: Vec<Against> = limits.iter().filter_map(|l| l.against(&groups)).collect();
-    let unpriced: usize = groups.iter().map(|g| g.unpriced).sum();
+    let mut all = Sum::default();
+    groups.iter().for_each(|g| all.join(&g.part));
     Answer {
-        feasible: unpriced == 0 && against.iter().all(|a| a.feasible),
-        runs: usize::try_from(groups.iter().map(|g| g.runs).sum::<u64>()).unwrap_or(usize::MAX),
-        unpriced,
-        expected: groups.iter().map(|g| g.sum).sum(),
-        worst: total(groups.iter().map(|g| g.worst)),
+        feasible: all.unpriced == 0 && against.iter().all(|a| a.feasible),
+        runs: all.runs,
+        unpriced: all.unpriced,
+        expected: all.expected,
+        worst: all.worst,
         jobs: groups.iter().filter_map(|g| g.fit(&groups, &limits, rates)).collect(),
         limits: against,
     }
-}
-
-fn total(mut all: impl Iterator<Item = Option<Money>>) -> Option<Money> {
-    all.try_fold(Money::ZERO, |sum, each| each.map(|m| sum + m))
 }
 
 fn groups<'p>(plan: &'p Plan, user: &Arc<str>, now: Timestamp) -> Vec<Group<'p>> {
@@ -204,19 +204,13 @@ fn groups<'p>(plan: &'p Plan, user: &Arc<str>, now: Timestamp) -> Vec<Group<'p>>
         let index = *known.entry(&spec.job.job).or_insert(groups.len());
         if index == groups.len() {
             let (payer, start) = (Payer::of(&spec.job, user), run.start.unwrap_or(now));
-            let (sum, dearest, time) = (Money::ZERO, Money::ZERO, run.estimate.as_ref().and_then(|e| e.time));
-            groups.push(Group { job: &spec.job, payer, start, time, runs: 0, unpriced: 0, sum, worst: Some(Money::ZERO), dearest });
+            let (full, time) = (Sum::default(), run.estimate.as_ref().and_then(|e| e.time));
+            groups.push(Group { job: &spec.job, payer, start, time, full, part: full, dearest: Money::ZERO });
         }
         let Some(group) = groups.get_mut(index) else { continue };
-        group.runs += 1;
-        match run.estimate.as_ref().and_then(|e| e.cost) {
-            Some(cost) => {
-                group.sum += cost.expected;
-                group.worst = group.worst.zip(cost.worst).map(|(a, b)| a + b);
-                group.dearest = group.dearest.max(cost.expected);
-            }
-            None => (group.unpriced, group.worst) = (group.unpriced + 1, None),
-        }
+        let cost = run.estimate.as_ref().and_then(|e| e.cost);
+        group.full.add(cost.map(|c| (c.expected, c.worst)));
+        group.dearest = group.dearest.max(cost.map(|c| c.expected).unwrap_or_default());
     }
     groups
 }
@@ -242,13 +236,15 @@ impl Limit {
             return None;
         }
         let each_run = self.scope.is_each_run();
+        let mut all = Sum::default();
+        mine.iter().for_each(|g| all.join(self.of(g)));
         let (expected, worst) = if each_run {
-            let worst = mine.iter().map(|g| g.worst.map(|w| w.scale(1, g.runs.max(1))));
+            let worst = mine.iter().map(|g| g.full.worst.map(|w| w.scale(1, g.runs().max(1))));
             (mine.iter().map(|g| g.dearest).max().unwrap_or_default(), worst.collect::<Option<Vec<_>>>().and_then(|w| w.into_iter().max()))
         } else {
-            (mine.iter().map(|g| g.sum).sum(), total(mine.iter().map(|g| g.worst)))
+            (all.expected, all.worst)
         };
-        let unpriced = mine.iter().map(|g| g.unpriced).sum();
+        let unpriced = all.unpriced;
         let fits = |plan: Money| self.before + plan <= self.limit;
         Some(Against {
             name: Arc::clone(&self.name),
@@ -265,35 +261,44 @@ impl Limit {
         })
     }
 
+    /// What counts of a group: all of it where this is the sweep's own limit.
+    fn of<'g>(&self, group: &'g Group<'_>) -> &'g Sum {
+        if self.on_exceed == OnExceed::Cap { &group.full } else { &group.part }
+    }
+
     /// What is left for a group, with everything else as planned.
     fn room(&self, group: &Group<'_>, groups: &[Group<'_>]) -> Money {
-        let all: Money = groups.iter().filter(|g| self.scope.covers(&g.payer)).map(|g| g.sum).sum();
-        (self.limit - self.before - (all - group.sum)).max(Money::ZERO)
+        let all: Money = groups.iter().filter(|g| self.scope.covers(&g.payer)).map(|g| self.of(g).expected).sum();
+        (self.limit - self.before - (all - self.of(group).expected)).max(Money::ZERO)
     }
 }
 
 impl Group<'_> {
+    fn runs(&self) -> u64 {
+        u64::try_from(self.full.runs).unwrap_or(u64::MAX)
+    }
+
     fn fit(&self, groups: &[Group<'_>], limits: &[Limit], rates: &Rates) -> Option<Fit> {
-        if self.unpriced > 0 || self.dearest == Money::ZERO {
+        if self.full.unpriced > 0 || self.dearest == Money::ZERO {
             return None;
         }
         let covering = || limits.iter().filter(|l| l.scope.covers(&self.payer));
         // What each of its runs may cost, and how many there may be, by the limit that allows least.
         let shared = covering().filter(|l| !l.scope.is_each_run()).map(|l| (l.room(self, groups), l)).min_by_key(|(room, _)| *room);
         let alone = covering().filter(|l| l.scope.is_each_run()).map(|l| (l.limit, l)).min_by_key(|(limit, _)| *limit);
-        let share = shared.map(|(room, l)| (room.scale(1, self.runs.max(1)), l));
+        let share = shared.map(|(room, l)| (room.scale(1, self.runs().max(1)), l));
         let (each, by) = [share, alone].into_iter().flatten().min_by_key(|(money, _)| *money)?;
         let count = |room: Money| u64::try_from(room.micros() / self.dearest.micros().max(1)).unwrap_or(0);
         let runs_fit = match alone {
             Some((limit, _)) if limit < self.dearest => 0,
-            _ => shared.map_or(self.runs, |(room, _)| count(room)),
+            _ => shared.map_or(self.runs(), |(room, _)| count(room)),
         };
         let per_epoch = self.job.estimate.epochs.filter(|n| *n > 0).zip(self.time).map(|(n, t)| t.0 / u64::from(n));
         let epochs_fit = per_epoch.filter(|each| *each > 0).map(|one| rates.affords(self.job, self.start, each).0 / one);
         let epochs = self.job.estimate.epochs;
         Some(Fit {
             job: Arc::clone(&self.job.job),
-            runs: self.runs,
+            runs: self.runs(),
             each: self.dearest,
             runs_fit,
             epochs,

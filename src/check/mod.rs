@@ -3,6 +3,7 @@
 //! In: what a plan would run, with prices. Out: [`Verdict`]s with a reason. Must never change the plan.
 
 pub mod policy;
+mod total;
 
 use std::sync::Arc;
 
@@ -12,9 +13,11 @@ use crate::base::resources::{show_cpu, show_memory};
 use crate::base::{Money, Span, Timestamp, suggest};
 use crate::expand::{Desired, OnExceed};
 use crate::price::Rates;
-use crate::queue::{Account, Demand, Limits, Quotas, WaitReason};
-use crate::record::{Estimate, JobSpec, RunSpec};
+use crate::queue::{Account, Demand, Limits, Quotas, Treasury, WaitReason};
+use crate::record::{Estimate, JobSpec, Payer, RunSpec};
 use crate::spec::types::LimitsDecl;
+
+pub use total::{Caps, Sum};
 
 /// One rule's answer, where it has something to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -246,6 +249,18 @@ fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule
             span,
             source: None,
         });
+    }
+}
+
+/// Counts runs of the plan in all budgets of their payer: in full where the budget is the sweep's own limit, else the part that this
+/// limit lets them spend.
+pub fn count(treasury: &Treasury, payer: &Payer, full: &Sum, part: &Sum, sums: &mut [Sums]) {
+    for index in treasury.of(payer) {
+        let own = treasury.accounts().get(index).is_some_and(|a| a.rule.on_exceed == OnExceed::Cap);
+        if let Some(sum) = sums.get_mut(index) {
+            sum.plan += if own { full.expected } else { part.expected };
+            sum.unpriced += full.unpriced;
+        }
     }
 }
 

@@ -124,7 +124,7 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
         .collect();
     // What each job's runs cost together: the ends of their intervals, the worst case, what that rests on.
     let all: Vec<&Planned> = plan.runs.iter().collect();
-    let jobs: Vec<Value> = plan_text::groups(&all, false)
+    let jobs: Vec<Value> = plan_text::groups(plan, &all, false)
         .iter()
         .filter(|g| g.action.runs())
         .map(|g| json!({"job": g.job, "action": g.action, "runs": g.runs.len(), "cost": plan_text::range(g)}))
@@ -139,7 +139,7 @@ pub fn value(plan: &Plan, sources: &SourceMap) -> Value {
                 .pruning
                 .as_ref()
                 .map(|p| json!({"method": p.method, "share": f64::from(p.share) / 1e6, "saving": p.saving, "interval": p.interval}));
-            json!({"sweep": s.sweep, "trials": s.trials, "cost": s.cost, "interval": s.interval, "worst": s.worst, "pruning": pruning})
+            json!({"sweep": s.sweep, "trials": s.trials, "cost": s.cost, "left": s.left, "interval": s.interval, "worst": s.worst, "pruning": pruning})
         })
         .collect();
     json!({

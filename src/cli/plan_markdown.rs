@@ -20,7 +20,7 @@ pub fn text(plan: &Plan, now: Timestamp, found: &Found) -> String {
     if !runs.is_empty() {
         page.line("| Action | Job | Runs | Start | Expected | Why |\n|---|---|---:|---|---:|---|");
     }
-    for group in groups(&runs, false) {
+    for group in groups(plan, &runs, false) {
         let many = group.runs.len() > 1;
         let first = group.runs.first();
         let name = first.filter(|_| !many).map_or(group.job.to_string(), |r| r.address.to_string());

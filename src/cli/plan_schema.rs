@@ -17,7 +17,7 @@ fn sweep(money: &Value, maybe_money: &Value, count: &Value) -> Value {
     let pruning = json!({"description": "expected saving, not taken off the cost; null where the rule's is not known beforehand", "type": ["object", "null"], "properties": {"method": {"type": "string"}, "share": {"type": "number", "minimum": 0, "maximum": 1}, "saving": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}}, "required": ["method", "share", "saving", "interval"]});
     object(
         &["sweep", "trials", "cost", "interval", "pruning"],
-        json!({"sweep": {"type": "string"}, "trials": count, "cost": money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}, "worst": maybe_money, "pruning": pruning}),
+        json!({"sweep": {"type": "string"}, "trials": count, "cost": money, "left": maybe_money, "interval": {"type": "array", "items": money, "minItems": 2, "maxItems": 2}, "worst": maybe_money, "pruning": pruning}),
     )
 }
 

@@ -8,6 +8,7 @@ use super::output::{fit, flow, hang, listed, pad, width};
 use crate::base::resources::{show_cpu, show_memory};
 use crate::base::text::escape;
 use crate::base::{Millis, Money, SourceMap, Span, Timestamp};
+use crate::check::Sum;
 use crate::diff::{Action, Origin, Plan, Planned, Reason};
 
 /// Runs of one job with one action and one set of changed keys.
@@ -18,6 +19,8 @@ pub struct Group<'p> {
     pub action: Action,
     /// Its runs.
     pub runs: Vec<&'p Planned>,
+    /// What `max_cost` leaves for all trials of the sweep that they are of, where that is less than these may cost.
+    pub left: Option<Money>,
 }
 
 /// Everything about a plan, for a terminal.
@@ -30,7 +33,7 @@ pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> S
         let mine: Vec<&Planned> = plan.runs.iter().filter(|r| r.origin == origin).collect();
         if !mine.is_empty() {
             let _ = writeln!(out, "{}", paint(BOLD, heading));
-            for group in groups(&mine, expand) {
+            for group in groups(plan, &mine, expand) {
                 write_group(&mut out, &group, plan, now);
             }
             out.push('\n');
@@ -53,7 +56,7 @@ pub fn text(plan: &Plan, now: Timestamp, expand: bool, sources: &SourceMap) -> S
 
 /// The actions, a group for each line that is shown.
 #[must_use]
-pub fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
+pub fn groups<'p>(plan: &Plan, runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
     let mut all: Vec<Group<'p>> = Vec::new();
     let keys = |p: &Planned| p.reasons.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
     for run in runs {
@@ -65,8 +68,11 @@ pub fn groups<'p>(runs: &[&'p Planned], expand: bool) -> Vec<Group<'p>> {
         });
         match last {
             Some(group) => group.runs.push(run),
-            None => all.push(Group { job: run.address.job().into(), action: run.action, runs: vec![run] }),
+            None => all.push(Group { job: run.address.job().into(), action: run.action, runs: vec![run], left: None }),
         }
+    }
+    for group in all.iter_mut().filter(|g| g.runs.len() > 1) {
+        group.left = plan.sweeps.iter().find(|s| s.sweep == group.job).and_then(|s| s.left);
     }
     all
 }
@@ -181,11 +187,18 @@ pub fn start(group: &Group<'_>, now: Timestamp) -> String {
     }
 }
 
-/// Expected cost of a group, or that it has none.
+/// Money of all runs of a group, whatever the limit of their sweep.
+fn full(group: &Group<'_>) -> Sum {
+    let mut sum = Sum::default();
+    group.runs.iter().for_each(|r| sum.add(r.estimate.as_ref().and_then(|e| e.cost).map(|c| (c.expected, c.worst))));
+    sum
+}
+
+/// Expected cost of a group, as far as the limit of its sweep lets it; none without a price.
 #[must_use]
 pub fn price(group: &Group<'_>) -> Option<Money> {
-    let costs: Option<Vec<Money>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost).map(|c| c.expected)).collect();
-    costs.map(|c| c.into_iter().sum())
+    let sum = full(group);
+    (sum.unpriced == 0).then(|| group.left.map_or(sum, |left| sum.at_most(left)).expected)
 }
 
 /// Start, length and price of a group.
@@ -209,9 +222,10 @@ pub fn range(group: &Group<'_>) -> Option<Range> {
     let costs = costs?;
     // Runs of a job share what history is wrong about: they are all slow together.
     let learned = estimates().all(|e| e.interval.is_some());
-    let interval = learned.then(|| (costs.iter().map(|c| c.low).sum(), costs.iter().map(|c| c.high).sum()));
-    let worst = costs.iter().map(|c| c.worst).sum::<Option<Money>>();
-    Some(Range { expected: costs.iter().map(|c| c.expected).sum(), interval, worst, basis })
+    let most = |money: Money| group.left.map_or(money, |left| money.min(left));
+    let interval = learned.then(|| (most(costs.iter().map(|c| c.low).sum()), most(costs.iter().map(|c| c.high).sum())));
+    let sum = group.left.map_or_else(|| full(group), |left| full(group).at_most(left));
+    Some(Range { expected: sum.expected, interval, worst: sum.worst, basis })
 }
 
 /// See [`range`].
@@ -237,6 +251,10 @@ fn uncertain(group: &Group<'_>) -> Option<String> {
 
 /// What pruning is expected to save stands apart from the price and is not taken off.
 fn write_sweeps(out: &mut String, plan: &Plan) {
+    for (s, left) in plan.sweeps.iter().filter_map(|s| Some((s, s.left.filter(|left| *left < s.cost)?))) {
+        let pieces = [format!("Sweep {}: {} trials in full {},", escape(&s.sweep), s.trials, s.cost), format!("max_cost leaves {left}.")];
+        let _ = writeln!(out, "{}", flow(&pieces, width()));
+    }
     for (s, p) in plan.sweeps.iter().filter_map(|s| Some((s, s.pruning.as_ref().filter(|_| s.trials > 1)?))) {
         let percent = (f64::from(p.share) / 1e4).round();
         let pieces = [
@@ -353,7 +371,10 @@ pub fn summary(plan: &Plan) -> String {
 /// Why nobody knows what priced runs cost at the worst.
 fn no_worst(plan: &Plan) -> Option<String> {
     let priced = |r: &&Planned| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_some());
-    let endless = plan.runs.iter().filter(priced).filter(|r| r.spec.as_ref().is_some_and(|s| s.job.timeout.is_none())).count();
+    // The limit of a sweep is the worst of its trials.
+    let capped = |job: &str| plan.sweeps.iter().any(|s| *s.sweep == *job && s.worst.is_some());
+    let endless = |r: &&Planned| r.spec.as_ref().is_some_and(|s| s.job.timeout.is_none() && !capped(&s.job.job));
+    let endless = plan.runs.iter().filter(priced).filter(endless).count();
     (endless > 0).then(|| format!("at worst unknown ({endless} run{} no timeout)", if endless == 1 { " has" } else { "s have" }))
 }
 

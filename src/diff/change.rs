@@ -17,50 +17,7 @@ use crate::queue::{Quotas, Treasury};
 use crate::record::{Event, RunSpec, State};
 
 pub use super::judge::News;
-
-/// Money of some runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    /// How many runs.
-    pub runs: usize,
-    /// Expected cost of those that have a price.
-    pub expected: Money,
-    /// Cost at the worst; none when a run has no timeout or no price.
-    pub worst: Option<Money>,
-    /// Runs whose cost nobody knows.
-    pub unpriced: usize,
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self { runs: 0, expected: Money::ZERO, worst: Some(Money::ZERO), unpriced: 0 }
-    }
-}
-
-impl Sum {
-    /// Adds a run.
-    pub fn add(&mut self, cost: Option<Money2>) {
-        self.runs += 1;
-        match cost {
-            Some((expected, worst)) => {
-                self.expected += expected;
-                self.worst = self.worst.zip(worst).map(|(a, b)| a + b);
-            }
-            None => {
-                self.unpriced += 1;
-                self.worst = None;
-            }
-        }
-    }
-
-    /// Adds other runs.
-    pub fn join(&mut self, other: &Self) {
-        self.runs += other.runs;
-        self.expected += other.expected;
-        self.worst = self.worst.zip(other.worst).map(|(a, b)| a + b);
-        self.unpriced += other.unpriced;
-    }
-}
+pub use crate::check::Sum;
 
 /// What becomes of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -186,6 +143,12 @@ pub fn change(base: Option<&Side<'_>>, head: &Side<'_>, at: Timestamp) -> Change
     }
     let mut jobs = groups.found;
     jobs.sort_by_key(|j| (!j.what.runs(), j.what == What::Removed));
+    let caps = (base.map(Side::caps).unwrap_or_default(), head.caps());
+    for job in &mut jobs {
+        let address = job.job.split('[').next().unwrap_or_default();
+        job.before = job.before.map(|sum| caps.0.part(address, sum));
+        job.after = job.after.map(|sum| caps.1.part(address, sum));
+    }
     let mut run = Sum::default();
     jobs.iter().filter(|j| j.what.runs()).filter_map(|j| j.after.as_ref()).for_each(|sum| run.join(sum));
     let budgets = after.budgets.iter().map(|line| {

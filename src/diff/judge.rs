@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::change::Sum;
 use crate::base::{Money, Timestamp};
 use crate::check::policy::{self, Policy};
-use crate::check::{self, BudgetLine, Sums, Verdict};
+use crate::check::{self, BudgetLine, Caps, Sum, Sums, Verdict};
 use crate::expand::{Desired, Rule};
 use crate::price::Rates;
 use crate::queue::{Limits, Treasury};
@@ -38,6 +37,14 @@ pub struct Side<'a> {
     pub policies: &'a [Policy],
     /// Whether a run without a price is refused.
     pub unpriced_blocks: bool,
+}
+
+impl Side<'_> {
+    /// What its sweeps may spend.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        Caps::new(self.rules.iter().map(|r| (r, Money::ZERO)))
+    }
 }
 
 /// Estimates of jobs, each made once.
@@ -119,23 +126,14 @@ pub fn judge(side: &Side<'_>, at: Timestamp) -> Judgement {
     treasury.turn(at);
     let nobody: Arc<str> = "".into();
     let (mut total, mut sums) = (Sum::default(), vec![Sums::default(); treasury.accounts().len()]);
+    let caps = side.caps();
     for job in &side.desired.jobs {
-        let mut mine = Sums::default();
-        let payer = priced.get(job.runs.clone()).unwrap_or_default();
-        for (_, estimate) in payer {
-            total.add(estimate.cost.map(|c| (c.expected, c.worst)));
-            match estimate.cost {
-                Some(cost) => mine.plan += cost.expected,
-                None => mine.unpriced += 1,
-            }
-        }
+        let (mut full, payer) = (Sum::default(), priced.get(job.runs.clone()).unwrap_or_default());
+        payer.iter().for_each(|(_, estimate)| full.add(estimate.cost.map(|c| (c.expected, c.worst))));
+        let part = caps.part(&job.address, full);
+        total.join(&part);
         let Some((first, _)) = payer.first() else { continue };
-        for index in treasury.of(&Payer::of(&first.job, &nobody)) {
-            if let Some(sum) = sums.get_mut(index) {
-                sum.plan += mine.plan;
-                sum.unpriced += mine.unpriced;
-            }
-        }
+        check::count(&treasury, &Payer::of(&first.job, &nobody), &full, &part, &mut sums);
     }
     let budgets = check::budget_lines(treasury.accounts(), &sums);
     let limits = side.project.and_then(|p| p.limits.as_ref());
@@ -146,7 +144,7 @@ pub fn judge(side: &Side<'_>, at: Timestamp) -> Judgement {
     verdicts.extend(check::prices(side.desired, &runs, side.rates));
     verdicts.extend(check::run_cost(side.desired, &priced, limits));
     verdicts.extend(check::each_run(side.desired, &priced, treasury.accounts()));
-    verdicts.extend(policy::judge(side.policies, side.desired, &priced));
+    verdicts.extend(policy::judge(side.policies, side.desired, &priced, &total));
     verdicts.extend(check::unpriced(side.desired, &priced, side.unpriced_blocks));
     // Runs without a price are told job by job.
     verdicts.extend(check::budgets(treasury.accounts(), &budgets).into_iter().filter(|v| &*v.rule != "unpriced"));

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::plan::{Action, Basis, FORMAT_VERSION, Held, Plan, Planned, plan_id};
 use super::{Request, base_digest, state_digest};
 use crate::base::{Address, Millis, Money, Timestamp};
-use crate::check::{self, Sums};
+use crate::check::{self, Caps, Sum, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
 use crate::queue::{Demand, Hold, Opening, Start, WaitReason, forecast};
@@ -28,27 +28,16 @@ pub struct Kept<'a> {
 pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>) -> Plan {
     super::learned::apply(request, &mut actions);
     let (end, waits) = schedule(request, &mut actions);
-    let (mut cost, mut worst, mut unpriced) = (Money::ZERO, Some(Money::ZERO), 0);
     for action in actions.iter_mut().filter(|a| a.action.runs()) {
         let Some(spec) = &action.spec else { continue };
         let estimate = request.rates.estimate(&spec.job, action.start.unwrap_or(request.now));
-        match &estimate.cost {
-            Some(money) => {
-                cost += money.expected;
-                worst = worst.zip(money.worst).map(|(a, b)| a + b);
-            }
-            None => {
-                unpriced += 1;
-                worst = None;
-            }
-        }
         action.hold = held(request, &spec.job, estimate.cost.map(|c| c.expected)).map(Box::new);
         action.estimate = Some(Box::new(estimate));
     }
-    let sums = sums(request, &actions);
+    let (sums, total, caps) = money(request, &actions);
     let lines = check::budget_lines(request.treasury.accounts(), &sums);
     let mut checks = request.verdicts.clone();
-    checks.extend(verdicts(request, &actions));
+    checks.extend(verdicts(request, &actions, &total));
     checks.extend(check::waits(request.limits, &waits));
     checks.extend(check::budgets(request.treasury.accounts(), &lines));
     let starts = actions.iter().any(|a| a.action.runs());
@@ -61,7 +50,7 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         digests: Basis { base: base_digest(request.desired), state: state_digest(request.state), rates: request.rates.digest() },
         edges: edges(request, &actions),
         groups: groups(request),
-        sweeps: super::sweep_price::prices(&actions),
+        sweeps: super::sweep_price::prices(&actions, &caps),
         runs: actions,
         drift: request.drift.to_vec(),
         budgets: lines,
@@ -71,9 +60,9 @@ pub fn complete(request: &Request<'_>, mut actions: Vec<Planned>, kept: Kept<'_>
         unchanged: kept.unchanged,
         in_progress: kept.in_progress,
         saved: kept.runs.iter().map(|r| spent(r, request.rates, request.now).0).sum(),
-        cost,
-        worst: worst.filter(|_| starts),
-        unpriced,
+        cost: total.expected,
+        worst: total.worst.filter(|_| starts),
+        unpriced: total.unpriced,
         overrun: None,
         end,
         templates: request.templates.clone(),
@@ -166,7 +155,7 @@ impl Demands {
     }
 }
 
-fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
+fn verdicts(request: &Request<'_>, actions: &[Planned], total: &Sum) -> Vec<check::Verdict> {
     let starting: Vec<(&RunSpec, &Planned)> =
         actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_deref().map(|s| (s, a))).collect();
     let specs: Vec<&RunSpec> = starting.iter().map(|(s, _)| *s).collect();
@@ -178,23 +167,15 @@ fn verdicts(request: &Request<'_>, actions: &[Planned]) -> Vec<check::Verdict> {
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));
-    all.extend(check::policy::judge(request.policies, request.desired, &priced));
+    all.extend(check::policy::judge(request.policies, request.desired, &priced, total));
     all.extend(check::each_run(request.desired, &priced, request.treasury.accounts()));
     all
 }
 
-/// What runs and what the plan starts, towards each budget.
-fn sums(request: &Request<'_>, actions: &[Planned]) -> Vec<Sums> {
-    let mut sums = vec![Sums::default(); request.treasury.accounts().len()];
-    let mut add = |payer: &Payer, more: Sums| {
-        for index in request.treasury.of(payer) {
-            if let Some(sum) = sums.get_mut(index) {
-                sum.running += more.running;
-                sum.plan += more.plan;
-                sum.unpriced += more.unpriced;
-            }
-        }
-    };
+/// What runs and what the plan starts, towards each budget; what the plan starts together; what sweeps may still spend.
+fn money(request: &Request<'_>, actions: &[Planned]) -> (Vec<Sums>, Sum, Caps) {
+    let accounts = request.treasury.accounts();
+    let mut sums = vec![Sums::default(); accounts.len()];
     // What waits already will be paid before what the plan adds.
     let planned: FxHashSet<&Address> = actions.iter().filter(|a| a.action != Action::Update).map(|a| &a.address).collect();
     for record in request.state.runs.values().filter(|r| !r.status.is_terminal()) {
@@ -203,27 +184,32 @@ fn sums(request: &Request<'_>, actions: &[Planned]) -> Vec<Sums> {
             None if planned.contains(&record.spec.address) => continue,
             None => request.rates.estimate(&record.spec.job, request.now).cost.map(|c| c.expected).unwrap_or_default(),
         };
-        add(&Payer::of(&record.spec.job, &record.by), Sums { running, ..Sums::default() });
-    }
-    let mut last: Option<(&Arc<JobSpec>, Sums)> = None;
-    let flush = |entry: Option<(&Arc<JobSpec>, Sums)>, add: &mut dyn FnMut(&Payer, Sums)| {
-        if let Some((job, sums)) = entry {
-            add(&Payer::of(job, request.user), sums);
-        }
-    };
-    for action in actions.iter().filter(|a| a.action.runs()) {
-        let Some(spec) = &action.spec else { continue };
-        if last.as_ref().is_none_or(|(job, _)| !Arc::ptr_eq(job, &spec.job)) {
-            flush(last.replace((&spec.job, Sums::default())), &mut add);
-        }
-        let Some((_, sums)) = &mut last else { continue };
-        match action.estimate.as_ref().and_then(|e| e.cost.as_ref()) {
-            Some(cost) => sums.plan += cost.expected,
-            None => sums.unpriced += 1,
+        for index in request.treasury.of(&Payer::of(&record.spec.job, &record.by)) {
+            sums.get_mut(index).into_iter().for_each(|sum| sum.running += running);
         }
     }
-    flush(last, &mut add);
-    sums
+    let caps = Caps::new(accounts.iter().zip(&sums).map(|(a, s)| (&a.rule, a.spent + s.running)));
+    let mut total = Sum::default();
+    // Trials of a sweep may have settings of their own: its limit is over all of them.
+    let mut capped: FxHashMap<&str, (&Arc<JobSpec>, Sum)> = FxHashMap::default();
+    let starting = actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_ref().map(|spec| (spec, a))).collect::<Vec<_>>();
+    for group in starting.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(&a.job, &b.job)) {
+        let Some((first, _)) = group.first() else { continue };
+        let mut sum = Sum::default();
+        group.iter().for_each(|(_, a)| sum.add(a.estimate.as_ref().and_then(|e| e.cost).map(|c| (c.expected, c.worst))));
+        if caps.left(&first.job.job).is_some() {
+            capped.entry(&first.job.job).or_insert((&first.job, Sum::default())).1.join(&sum);
+        } else {
+            total.join(&sum);
+            check::count(request.treasury, &Payer::of(&first.job, request.user), &sum, &sum, &mut sums);
+        }
+    }
+    for (name, (job, full)) in capped {
+        let part = caps.part(name, full);
+        total.join(&part);
+        check::count(request.treasury, &Payer::of(job, request.user), &full, &part, &mut sums);
+    }
+    (sums, total, caps)
 }
 
 /// Cost of a run's ended attempts, by the backend's clock, and the expected cost of its live one.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Planned;
 use crate::base::Money;
+use crate::check::{Caps, Sum};
 use crate::price::pruning::saving;
 use crate::record::RunSpec;
 
@@ -22,9 +23,12 @@ pub struct SweepPrice {
     pub trials: usize,
     /// Expected cost, every trial in full.
     pub cost: Money,
+    /// What `max_cost` leaves for them, where that is less than they may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Money>,
     /// 95% interval, if all trials err the same way.
     pub interval: (Money, Money),
-    /// Timeout x attempts of all trials, or `max_cost` if that is less; none where neither is known.
+    /// Timeout x attempts of all trials, or what `max_cost` leaves if that is less; none where neither is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst: Option<Money>,
     /// What ending bad trials early is expected to save.
@@ -47,29 +51,27 @@ pub struct PruningPrice {
 
 /// The sweeps that the plan starts trials of, those with a price.
 #[must_use]
-pub fn prices(actions: &[Planned]) -> Vec<SweepPrice> {
+pub fn prices(actions: &[Planned], caps: &Caps) -> Vec<SweepPrice> {
     let mut groups: BTreeMap<Arc<str>, Vec<&Planned>> = BTreeMap::new();
     for action in actions.iter().filter(|a| a.action.runs()) {
         let job = action.spec.as_ref().filter(|s| s.job.sweep.is_some()).map(|s| Arc::clone(&s.job.job));
         job.into_iter().for_each(|job| groups.entry(job).or_default().push(action));
     }
-    groups.into_iter().filter_map(|(sweep, runs)| price(sweep, &runs)).collect()
+    groups.into_iter().filter_map(|(sweep, runs)| price(sweep, &runs, caps)).collect()
 }
 
-fn price(sweep: Arc<str>, runs: &[&Planned]) -> Option<SweepPrice> {
+fn price(sweep: Arc<str>, runs: &[&Planned], caps: &Caps) -> Option<SweepPrice> {
     let costs: Vec<_> = runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost)).collect::<Option<_>>()?;
     let spec: &RunSpec = runs.first()?.spec.as_deref()?;
     let settings = spec.job.sweep.as_ref()?;
-    let cost: Money = costs.iter().map(|c| c.expected).sum();
-    let worst: Option<Money> = costs.iter().map(|c| c.worst).collect::<Option<Vec<_>>>().map(|all| all.into_iter().sum());
-    let worst = match (worst, settings.max_cost) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
+    let mut full = Sum::default();
+    costs.iter().for_each(|c| full.add(Some((c.expected, c.worst))));
+    let (cost, worst) = (full.expected, caps.part(&sweep, full).worst);
     let prune = settings.search.as_ref().and_then(|s| s.prune.as_ref());
     let epochs = spec.job.estimate.epochs.map(u64::from);
     let pruning = prune.and_then(|rule| Some((rule, saving(rule, u64::try_from(runs.len()).unwrap_or(u64::MAX), epochs)?)));
     Some(SweepPrice {
+        left: caps.left(&sweep).filter(|left| full.worst.is_none_or(|worst| *left < worst)),
         sweep,
         trials: runs.len(),
         cost,

@@ -89,6 +89,8 @@ fn trials_that_the_money_does_not_reach_are_left_out_and_come_back_with_more_mon
     );
     let plan = project.expect(&["plan"], 0);
     assert!(plan.contains("would spend $12.00") && plan.contains("its max_cost is $4.00"), "{plan}");
+    assert!(plan.contains("Sweep w/train: 6 trials in full $12.00, max_cost leaves $4.00."), "{plan}");
+    assert!(plan.contains("Expected $4.00, 1 unpriced"), "the sum holds what the limit lets it spend: {plan}");
     project.expect(&["apply"], 0);
     let before = project.statuses("w/train");
     assert!(count(&before, "succeeded") >= 1 && count(&before, "unneeded") >= 3, "{before:?}");

@@ -11,7 +11,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
-use super::Verdict;
+use super::{Sum, Verdict};
 use crate::base::text::escape;
 use crate::base::{Diagnostic, Diagnostics, Millis, Money, SourceMap, Span, suggest};
 use crate::expand::Desired;
@@ -270,14 +270,14 @@ struct Tally<'a> {
 
 /// Holds runs, and the plan that they make, to all rules.
 #[must_use]
-pub fn judge(policies: &[Policy], desired: &Desired, priced: &[(&RunSpec, &Estimate)]) -> Vec<Verdict> {
+pub fn judge(policies: &[Policy], desired: &Desired, priced: &[(&RunSpec, &Estimate)], total: &Sum) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     if policies.is_empty() || priced.is_empty() {
         return verdicts;
     }
     let whole = policies.iter().any(|p| p.uses("plan")).then(|| {
         let runs = policies.iter().any(|p| p.uses("plan.runs") || p.uses.iter().any(|u| u == "plan"));
-        view::plan(priced, runs)
+        view::plan(priced, total, runs)
     });
     for policy in policies {
         if policy.is_per_run() {

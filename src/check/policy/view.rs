@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::base::{Millis, Money, resources};
+use crate::check::Sum;
 use crate::expand::template::nested;
 use crate::record::{Estimate, RunSpec};
 
@@ -47,14 +48,13 @@ fn cores(millis: u64) -> Value {
 
 /// The plan that runs make. Its cost is there only when every run has one.
 #[must_use]
-pub fn plan(priced: &[(&RunSpec, &Estimate)], with_runs: bool) -> Value {
-    let unpriced = priced.iter().filter(|(_, e)| e.cost.is_none()).count();
-    let expected: Option<Money> = priced.iter().map(|(_, e)| e.cost.map(|c| c.expected)).sum();
-    let worst: Option<Money> = priced.iter().map(|(_, e)| e.cost.and_then(|c| c.worst)).sum();
+pub fn plan(priced: &[(&RunSpec, &Estimate)], total: &Sum, with_runs: bool) -> Value {
     let mut cost = Map::new();
-    expected.map(|m| cost.insert("expected".to_owned(), m.micros().into()));
-    worst.map(|m| cost.insert("worst".to_owned(), m.micros().into()));
-    let mut all = json!({"cost": cost, "count": priced.len(), "unpriced": unpriced});
+    if total.unpriced == 0 {
+        cost.insert("expected".to_owned(), total.expected.micros().into());
+    }
+    total.worst.map(|m| cost.insert("worst".to_owned(), m.micros().into()));
+    let mut all = json!({"cost": cost, "count": priced.len(), "unpriced": total.unpriced});
     if with_runs {
         all["runs"] = priced.iter().map(|(r, e)| run(r, e)).collect();
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{At, Finding, Found, Level};
 use crate::base::Money;
-use crate::base::text::escape;
+use crate::base::text::{counted, escape};
 
 /// GitHub refuses comments of more characters than this.
 pub const LIMIT: usize = 65_536;
@@ -153,8 +153,8 @@ pub fn item(finding: &Finding) -> String {
 pub fn findings(found: &Found) -> String {
     let mut page = Page::new(LIMIT);
     let count = |level| found.findings.iter().filter(|f| f.level == level).count();
-    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    page.line(&format!("### Oppen {}: {errors} errors, {warnings} warnings\n", found.command));
+    let (errors, warnings) = (counted(count(Level::Error), "error"), counted(count(Level::Warning), "warning"));
+    page.line(&format!("### Oppen {}: {errors}, {warnings}\n", found.command));
     if !found.findings.is_empty() {
         page.line("| | Where | What | Help |\n|---|---|---|---|");
     }
