@@ -72,6 +72,40 @@ fn a_team_waits_for_its_own_quota_and_plan_says_where_that_is_written() {
     assert!(plan.contains("help: did you mean `vision`?"), "{plan}");
 }
 
+#[test]
+fn gpu_hours_are_counted_from_the_ledger_and_hold_by_window() {
+    let quota = |hours: &str| format!("{LAB}teams:\n  vision: {{gpu_hours: {hours}}}\n");
+    let lab = folder(&[("oppen.yaml", &quota("{limit: 2, window: quarter}")), ("workflows/a.yaml", TEAM)]);
+    let plan = out(lab.path(), &["plan"], 0);
+    assert!(plan.contains("warning: team vision has 0 of 2 GPU-hours a quarter left: 1 run waits until 20"), "{plan}");
+    assert!(plan.contains("-01T00:00Z (oppen.yaml:6) [quota]"), "{plan}");
+    write(lab.path(), &[("oppen.yaml", &quota("{limit: 0.5}"))]);
+    let plan = out(lab.path(), &["plan"], 3);
+    let refused = "blocked: a/train asks for 1 GPU-hour, team vision has 0.5 (workflows/a.yaml:6) (rule: oppen.yaml:6) [quota]";
+    assert!(plan.contains(refused), "{plan}");
+    assert!(plan.contains("help: ask for fewer GPUs or less time, or raise `teams.vision.gpu_hours` in oppen.yaml"), "{plan}");
+    // Eight GPUs for a second and more are used: of fourteen GPU-seconds too little is left for as much again.
+    let short = TEAM.replace("gpu: 1", "gpu: 8").replace("[1, 2, 3]", "[1]").replace("1h", "1s").replace("[echo, hi]", "[sleep, '1']");
+    write(lab.path(), &[("oppen.yaml", &quota("{limit: 0.004}")), ("workflows/a.yaml", &short)]);
+    assert!(out(lab.path(), &["queue"], 1).is_empty(), "no state yet");
+    out(lab.path(), &["apply", "--yes"], 0);
+    let queue: serde_json::Value = serde_json::from_str(&out(lab.path(), &["queue", "-o", "json"], 0)).expect("JSON");
+    let meter = &queue["gpu_hours"][0];
+    assert_eq!((&meter["team"], &meter["limit"], &meter["window"]), (&"vision".into(), &"0.004".into(), &"total".into()));
+    assert!(meter["used"].as_str().is_some_and(|used| used >= "0.002"), "{meter}");
+    write(lab.path(), &[("workflows/a.yaml", &short.replace("[1]", "[2]"))]);
+    let plan = out(lab.path(), &["plan"], 3);
+    assert!(plan.contains(" GPU-hours, team vision has 0.004 (0.00") && plan.contains("of them are left) (workflows/a.yaml:6)"), "{plan}");
+    // What is no quota says so, all at once.
+    write(lab.path(), &[("oppen.yaml", &quota("{limit: 0, window: dya, timezone: Mars}"))]);
+    let output = oppen(lab.path(), &["plan"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{words}");
+    for part in ["a quota of no GPU-hours", "`window` cannot be `dya`", "did you mean `day`?", "unknown time zone `Mars`"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+}
+
 fn git(folder: &Path, args: &[&str]) {
     let who = ["-c", "user.email=ann@example.org", "-c", "user.name=Ann", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main"];
     let output = Command::new("git").args(who).args(args).current_dir(folder).output().expect("git");

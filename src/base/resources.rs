@@ -107,6 +107,12 @@ pub fn parse_cpu(text: &str) -> Result<u64, String> {
     .ok_or_else(wrong)
 }
 
+/// Reads GPU-hours: `100`, `2.5`; the answer is in GPU-milliseconds.
+#[must_use]
+pub fn parse_gpu_hours(text: &str) -> Option<u64> {
+    fixed_point(text.trim(), 3_600_000)
+}
+
 /// `number * factor`, rounded up to a whole unit; none for anything but plain decimals in range.
 fn fixed_point(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -2,8 +2,11 @@
 //!
 //! In: what a plan would run, with prices. Out: [`Verdict`]s with a reason. Must never change the plan.
 
+mod gpu_hours;
 pub mod policy;
 mod total;
+
+pub use gpu_hours::gpu_hours;
 
 use std::sync::Arc;
 
@@ -119,10 +122,13 @@ pub fn teams(desired: &Desired, runs: &[&RunSpec], limits: &Limits) -> Vec<Verdi
     verdicts
 }
 
-/// Teams whose runs wait for the team's own quota when the plan begins.
+/// Teams whose runs wait for the team's own quota when the plan begins, and who waits for GPU-hours.
 #[must_use]
 pub fn waits(limits: &Limits, waits: &[(WaitReason, usize)]) -> Vec<Verdict> {
     let of = |(reason, runs): &(WaitReason, usize)| {
+        if let WaitReason::GpuHours { .. } = reason {
+            return gpu_hours::waits(limits, reason, *runs);
+        }
         let WaitReason::Team { team, what, holds, limit } = reason else { return None };
         let many = if *runs == 1 { "1 run waits".to_owned() } else { format!("{runs} runs wait") };
         Some(Verdict {

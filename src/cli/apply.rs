@@ -234,7 +234,7 @@ pub fn execute(
     restore(ground.root, plan)?;
     store.backup(now())?;
     store.keep_rules(&plan.rules)?;
-    let treasury = store.treasury(ground.rates, &plan.rules, plan.quotas.max_concurrent, now())?;
+    let treasury = store.treasury(ground.rates, &plan.rules, &plan.quotas, now())?;
     let agents = Agents::read(ground.project.and_then(|p| p.agents.as_ref()), &mut Diagnostics::default());
     let mut engine = Engine::with_budgets(state, plan.quotas.clone(), treasury).ruled_by(agents);
     let mut backend = backends::open(ground.backend, ground.root, ground.project, store.lineage(), &plan.quotas)?;

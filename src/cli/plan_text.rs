@@ -324,6 +324,7 @@ fn pool(plan: &Plan) -> Vec<String> {
     pieces.extend(quotas.gpu.filter(|n| *n > 0).map(|n| format!("{n} GPU{}", s(n == 1))));
     pieces.extend(quotas.cpu_millis.filter(|_| !limits.soft).map(|m| format!("{} core{}", show_cpu(m), s(m == 1000))));
     pieces.extend(quotas.memory_bytes.filter(|_| !limits.soft).map(show_memory));
+    pieces.extend(limits.gpu_time.map(|q| format!("{} GPU-hours{}", crate::expand::gpu_time::hours(q.limit), q.each())));
     pieces
 }
 

@@ -20,6 +20,8 @@ use crate::base::text::escape;
 use crate::base::{Address, Timestamp};
 use crate::drive::{Clock, Drive, End, Settings};
 use crate::engine::Engine;
+use crate::expand::gpu_time::hours;
+use crate::queue::meter::Meter;
 use crate::queue::{Board, board};
 use crate::record::{Priority, RunStatus};
 use crate::store::{Request, Store};
@@ -80,7 +82,7 @@ pub fn run(here: &Path, args: &Queue) -> Outcome {
 pub fn look(place: &Place, store: &Store) -> Result<(Board, Engine), Failure> {
     let mut state = store.load_open()?;
     store.foresee(&mut state)?;
-    let board = board(&state, &place.limits, &place.rates, now());
+    let board = board(&state, &place.limits, &store.meters(&place.limits, now())?, &place.rates, now());
     Ok((board, place.engine(store, state)?))
 }
 
@@ -92,8 +94,14 @@ fn show(here: &Path, output: &Output) -> Outcome {
     let whys: Vec<String> =
         engine.whys(board.waiting.iter().map(|w| &w.address)).into_iter().map(|w| w.map(|w| w.to_string()).unwrap_or_default()).collect();
     output::write(&output.output, |form| match form {
-        Form::Json => output::json(&value(&board, &whys)),
-        Form::Text => text(&board, &whys, now),
+        Form::Json => {
+            let mut seen = value(&board, &whys);
+            if let Value::Object(seen) = &mut seen {
+                seen.insert("gpu_hours".to_owned(), meters(&engine));
+            }
+            output::json(&seen)
+        }
+        Form::Text => text(&board, &whys, now) + &metered(&engine),
     })?;
     Ok(Exit::Done)
 }
@@ -113,6 +121,25 @@ pub fn value(board: &Board, whys: &[String]) -> Value {
         "pending_cost": board.pending_cost, "unpriced": board.unpriced, "next_free": time(board.next_free), "end": time(board.end),
         "paused": board.paused,
     })
+}
+
+/// Quotas of GPU-hours for programs.
+fn meters(engine: &Engine) -> Value {
+    let each = engine.meters().iter().map(|m| {
+        json!({"team": m.team, "limit": hours(m.quota.limit), "used": hours(m.used), "window": m.quota.window.period.word(),
+            "next": m.next.map(|t| t.to_string())})
+    });
+    each.collect()
+}
+
+/// What is used of quotas of GPU-hours, a line each.
+fn metered(engine: &Engine) -> String {
+    let line = |m: &Meter| {
+        let whose = m.team.as_ref().map_or_else(|| "the pool".to_owned(), |team| format!("team {}", escape(team)));
+        let anew = m.next.map_or_else(String::new, |next| format!(", anew at {}", next.minute()));
+        format!("GPU-hours of {whose}: {} of {}{} used{anew}.\n", hours(m.used), hours(m.quota.limit), m.quota.each())
+    };
+    engine.meters().iter().map(line).collect()
 }
 
 fn text(board: &Board, whys: &[String], now: Timestamp) -> String {

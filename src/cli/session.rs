@@ -19,7 +19,7 @@ use crate::engine::{Agents, Engine};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
 use crate::price::{Cards, Rates};
-use crate::queue::{Limits, Quotas, Treasury};
+use crate::queue::{Limits, Meters, Quotas, Treasury};
 use crate::record::{OutputRecord, State};
 use crate::store::Store;
 
@@ -108,7 +108,7 @@ impl Place {
     pub fn engine(&self, store: &Store, state: State) -> Result<Engine, Failure> {
         let rules = self.rules(store)?;
         let now = super::plan::now();
-        let treasury = store.treasury(&self.rates, &rules, self.limits.max_concurrent, now)?;
+        let treasury = store.treasury(&self.rates, &rules, &self.limits, now)?;
         Ok(Engine::with_budgets(state, self.limits.clone(), treasury).ruled_by(self.agents()).at(now))
     }
 
@@ -346,8 +346,8 @@ impl Session {
         let restorable = |outputs: &[OutputRecord]| outputs.iter().all(|o| o.digest.is_none_or(|d| objects.has(&d)));
         let slots = self.limits.max_concurrent;
         let mut treasury = match store {
-            Some(store) => store.treasury(&self.rates, &self.rules, slots, now)?,
-            None => Treasury::new(self.rates.clone(), &self.rules, slots, now),
+            Some(store) => store.treasury(&self.rates, &self.rules, &self.limits, now)?,
+            None => Treasury::new(self.rates.clone(), &self.rules, slots, now).metered(Meters::new(&self.limits, now)),
         };
         crate::engine::reserved(&mut treasury, state);
         let user = crate::store::me("plan", now).who().into();

@@ -57,7 +57,7 @@ pub fn status(here: &Path, args: &args::Status) -> Outcome {
     let runs = matching(&state, &args.select)?;
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead());
     let now = now();
-    let treasury = store.treasury(&place.rates, &place.rules(&store)?, place.limits.max_concurrent, now)?;
+    let treasury = store.treasury(&place.rates, &place.rules(&store)?, &place.limits, now)?;
     let budgets = standing(treasury.accounts());
     let past = store.past();
     let forecasts = forecast::of_live(World { state: &state, history: &past, rates: &place.rates, treasury: &treasury, now }, &runs);

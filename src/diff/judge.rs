@@ -13,7 +13,7 @@ use crate::check::policy::{self, Policy};
 use crate::check::{self, BudgetLine, Caps, Sum, Sums, Verdict};
 use crate::expand::{Desired, Rule};
 use crate::price::Rates;
-use crate::queue::{Limits, Treasury};
+use crate::queue::{Limits, Meters, Treasury};
 use crate::record::{Estimate, JobSpec, Payer, RunSpec};
 use crate::spec::types::Project;
 
@@ -140,6 +140,7 @@ pub fn judge(side: &Side<'_>, at: Timestamp) -> Judgement {
     let hint = "ask for less, or raise `pool.quotas` in oppen.yaml";
     let mut verdicts = check::pool(side.desired, &runs, side.limits, hint);
     verdicts.extend(check::teams(side.desired, &runs, side.limits));
+    verdicts.extend(check::gpu_hours(side.desired, &runs, side.limits, &Meters::new(side.limits, at)));
     verdicts.extend(check::run_limits(side.desired, &runs, limits));
     verdicts.extend(check::prices(side.desired, &runs, side.rates));
     verdicts.extend(check::run_cost(side.desired, &priced, limits));

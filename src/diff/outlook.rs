@@ -11,7 +11,7 @@ use crate::base::{Address, Millis, Money, Timestamp};
 use crate::check::{self, Caps, Sum, Sums};
 use crate::price::Rates;
 use crate::queue::forecast::Item;
-use crate::queue::{Demand, Hold, Opening, Start, WaitReason, forecast};
+use crate::queue::{Demand, Hold, Limits, Opening, Start, WaitReason, forecast};
 use crate::record::{Estimate, JobSpec, Payer, RunRecord, RunSpec};
 
 /// What stays as it is.
@@ -106,7 +106,7 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp
     // Runs that no file wants any more hold the pool until they end.
     let strangers = u32::try_from(needs.len()).unwrap_or(u32::MAX);
     needs.push(Vec::new());
-    let mut demands = Demands::default();
+    let mut demands = Demands { limits: request.limits, last: None };
     let planned: FxHashSet<&str> = actions.iter().filter(|a| a.action != Action::Update).map(|a| a.address.as_str()).collect();
     // What waits does so by its new settings.
     let updated: FxHashMap<&str, &Arc<RunSpec>> =
@@ -127,7 +127,7 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp
         items.push(Item { seq, demand: demands.of(&spec.job), length: spec.job.estimate.time, job, running_since: None });
         index.push(i);
     }
-    let forecast = forecast(request.limits, &request.rates.hours, &items, &needs, request.now);
+    let forecast = forecast(request.limits, &request.rates.hours, request.treasury.meters(), &items, &needs, request.now);
     for (start, i) in forecast.starts.iter().skip(first).zip(index) {
         if let (Start::At(time), Some(action)) = (start, actions.get_mut(i)) {
             action.start = Some(*time);
@@ -137,17 +137,17 @@ fn schedule(request: &Request<'_>, actions: &mut [Planned]) -> (Option<Timestamp
 }
 
 /// One demand for all runs of a job with the same settings.
-#[derive(Default)]
-struct Demands {
+struct Demands<'a> {
+    limits: &'a Limits,
     last: Option<(Arc<JobSpec>, Arc<Demand>)>,
 }
 
-impl Demands {
+impl Demands<'_> {
     fn of(&mut self, job: &Arc<JobSpec>) -> Arc<Demand> {
         match &self.last {
             Some((known, demand)) if Arc::ptr_eq(known, job) => Arc::clone(demand),
             _ => {
-                let demand = Arc::new(Demand::of(job));
+                let demand = Arc::new(self.limits.demand(job));
                 self.last = Some((Arc::clone(job), Arc::clone(&demand)));
                 demand
             }
@@ -163,6 +163,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned], total: &Sum) -> Vec<chec
     let limits = request.project.and_then(|p| p.limits.as_ref());
     let mut all = check::pool(request.desired, &specs, request.limits, request.pool_hint);
     all.extend(check::teams(request.desired, &specs, request.limits));
+    all.extend(check::gpu_hours(request.desired, &specs, request.limits, request.treasury.meters()));
     all.extend(check::namespace(request.desired, &specs, request.ceiling));
     all.extend(check::run_limits(request.desired, &specs, limits));
     all.extend(check::prices(request.desired, &specs, request.rates));

@@ -8,7 +8,7 @@ use super::port::{Command, Launch};
 use super::{Engine, RECHECK, SLACK, attempt_id};
 use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::expand::late::{self, Results};
-use crate::queue::{Decision, Demand};
+use crate::queue::Decision;
 use crate::record::{AttemptPhase, Cause, Event, Reservation, RunRecord, RunStatus};
 
 impl Results for Engine {
@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn track(&mut self, address: &Address) {
         let Some(record) = self.state.runs.get(address) else { return };
         let (job, needs, status, seq) = (Arc::clone(&record.spec.job.job), record.spec.job.needs.clone(), record.status, record.seq);
-        let demand = Arc::new(Demand::of(&record.spec.job));
+        let demand = Arc::new(self.gate.pool().limits().demand(&record.spec.job));
         let money = if status.is_live() { record_money(record) } else { None };
         let id = self.index.intern(address, &job, &demand, seq);
         let entry = self.index.job(&job);

@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 
 use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::diff::{Action, Plan};
-use crate::queue::{Demand, Gate, Limits, Pool, Treasury, WaitReason};
+use crate::queue::{Demand, Gate, Limits, Meters, Pool, Treasury, WaitReason};
 use crate::record::{Event, Pause, Payer, RunRecord, RunStatus, State};
 use index::Index;
 
@@ -81,7 +81,7 @@ impl Engine {
     /// reserved for live attempts is in the state.
     #[must_use]
     pub fn with_budgets(state: State, limits: Limits, treasury: Treasury) -> Self {
-        let gate = Gate::new(Pool::new(limits, Arc::clone(&treasury.rates().hours)), treasury);
+        let gate = Gate::new(Pool::new(limits, Arc::clone(&treasury.rates().hours)).metered(treasury.meters()), treasury);
         let mut engine = Self {
             state,
             gate,
@@ -237,7 +237,7 @@ impl Engine {
             let account = self.gate.treasury().accounts().get(account)?;
             return Some(Wait::Budget(Arc::clone(&account.rule.name), account.next));
         }
-        if let Some(reason) = reasons.get(&Demand::of(&record.spec.job)) {
+        if let Some(reason) = reasons.get(&self.gate.pool().limits().demand(&record.spec.job)) {
             return Some(Wait::Pool(reason.clone()));
         }
         let treasury = self.gate.treasury();
@@ -250,6 +250,12 @@ impl Engine {
     #[must_use]
     pub fn treasury(&self) -> &Treasury {
         self.gate.treasury()
+    }
+
+    /// What is used of the quotas of GPU-hours.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        self.gate.pool().meters()
     }
 
     /// Runs that wait for the pool, in the order of the line.

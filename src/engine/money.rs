@@ -119,6 +119,7 @@ impl Engine {
 
     /// Counts a bill: money is free again, thresholds are announced, and what a budget ends is ended.
     pub(super) fn post(&mut self, bill: &Bill, now: Timestamp) {
+        self.gate.spend(&bill.payer, bill.time.0.saturating_mul(u64::from(bill.payer.gpus)), now);
         let crossings = self.gate.treasury_mut().post(bill, now);
         self.gate.freed(&bill.payer);
         let crossed = !crossings.is_empty();

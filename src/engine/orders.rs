@@ -6,7 +6,6 @@ use super::index::Place;
 use super::port::{Command, Order, Submission};
 use super::{Engine, attempt_id};
 use crate::base::{Address, Timestamp};
-use crate::queue::Demand;
 use crate::record::{Cause, Event, Priority, RunRecord, RunSpec, RunStatus};
 
 impl Engine {
@@ -91,7 +90,7 @@ impl Engine {
         let place = self.index.entry(id).map(|e| (e.place, Arc::clone(&e.demand), e.seq));
         self.emit(event, now);
         self.index.job(&spec.job.job).know(&spec.job);
-        let demand = Arc::new(Demand::of(&spec.job));
+        let demand = Arc::new(self.gate.pool().limits().demand(&spec.job));
         match place {
             Some((Place::Line, old, seq)) => {
                 self.gate.withdraw(id, seq, &old);

@@ -129,6 +129,7 @@ pub fn of_project(project: &Project, diags: &mut Diagnostics) -> Vec<Rule> {
         };
         all.extend(scope.and_then(|s| read(decl, &shown(&s, &project.name.0.0), s, diags)));
     }
+    super::gpu_time::check(project, diags);
     for (team, _, decl) in project.teams.iter() {
         let Some(cost) = &decl.max_run_cost else { continue };
         let scope = Scope::RunOf(Arc::clone(team));
@@ -185,7 +186,7 @@ fn scope(word: &Word, diags: &mut Diagnostics) -> Option<Scope> {
 
 /// Reads one declaration.
 pub fn read(decl: &BudgetDecl, name: &str, scope: Scope, diags: &mut Diagnostics) -> Option<Rule> {
-    let window = window(decl, diags);
+    let window = window(&decl.window, &decl.timezone, diags);
     let on_exceed =
         choice(&decl.on_exceed, "on_exceed", &[("stop", OnExceed::Stop), ("warn", OnExceed::Warn), ("hold", OnExceed::Hold)], diags);
     let end_running = choice(&decl.running, "running", &[("finish", false), ("end", true)], diags);
@@ -222,14 +223,15 @@ pub fn read(decl: &BudgetDecl, name: &str, scope: Scope, diags: &mut Diagnostics
     Some(Rule { name: name.into(), scope, limit, window, on_exceed, thresholds, end_running: end_running?, span })
 }
 
-fn window(decl: &BudgetDecl, diags: &mut Diagnostics) -> Option<Window> {
+/// Reads a window and its time zone.
+pub(super) fn window(word: &Option<Word>, timezone: &Option<Word>, diags: &mut Diagnostics) -> Option<Window> {
     let words: Vec<(&str, Period)> = Period::ALL.into_iter().map(|p| (p.word(), p)).collect();
-    let period = choice(&decl.window, "window", &words, diags)?;
-    let zone = match &decl.timezone {
-        None => Tz::UTC,
-        Some(word) => crate::base::window::zone(&word.0, word.1, diags)?,
+    let period = choice(word, "window", &words, diags);
+    let zone = match timezone {
+        None => Some(Tz::UTC),
+        Some(word) => crate::base::window::zone(&word.0, word.1, diags),
     };
-    Some(Window { period, zone })
+    Some(Window { period: period?, zone: zone? })
 }
 
 /// The first choice is the default.

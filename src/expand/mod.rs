@@ -9,6 +9,7 @@ pub mod desired;
 pub mod dimension;
 pub mod domain;
 pub mod fingerprint;
+pub mod gpu_time;
 pub mod inputs;
 mod instance;
 pub mod lattice;

@@ -92,7 +92,7 @@ mod tests {
         }
         // Ten hours of a core from 10:00 on a Thursday on, at 0.05: urgent 0.75, as background 0.40.
         let (rates, now) = (Rates::default(), Timestamp(10 * 3_600_000));
-        let board = board(&state, &Limits::default(), &rates, now);
+        let board = board(&state, &Limits::default(), &crate::queue::Meters::default(), &rates, now);
         let next = next(&state, &board, &rates, now).unwrap();
         assert_eq!((next.command.as_str(), next.saves.decimal().as_str()), ("oppen queue priority background priority:urgent", "0.35"));
         assert!(super::next(&State::default(), &Board::default(), &rates, now).is_none());

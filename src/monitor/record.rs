@@ -86,8 +86,8 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
     let mut state = store.load_open()?;
     store.foresee(&mut state)?;
     let rules = store.rules_with(&scene.rules)?;
-    let treasury = store.treasury(&scene.rates, &rules, scene.limits.max_concurrent, now)?;
-    let board = board(&state, &scene.limits, &scene.rates, now);
+    let treasury = store.treasury(&scene.rates, &rules, &scene.limits, now)?;
+    let board = board(&state, &scene.limits, treasury.meters(), &scene.rates, now);
     let mut live: Vec<&RunRecord> = state.runs.values().filter(|r| r.live_attempt().is_some()).collect();
     live.sort_by_key(|r| (r.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at)), r.seq));
     let view = View { scene, lineage: store.lineage(), now };

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::forecast::{Item, Start, forecast};
 use super::limits::{Demand, Limits};
+use super::meter::Meters;
 use crate::base::{Address, Millis, Money, Timestamp};
 use crate::price::Rates;
 use crate::record::{JobSpec, Pause, RunRecord, RunStatus, State};
@@ -77,13 +78,14 @@ impl Board {
 
 /// Demands and jobs by number, each made once.
 #[derive(Default)]
-struct Numbers {
+struct Numbers<'a> {
+    limits: Option<&'a Limits>,
     demands: FxHashMap<*const JobSpec, Arc<Demand>>,
     jobs: FxHashMap<Arc<str>, u32>,
     needs: Vec<Vec<Arc<str>>>,
 }
 
-impl Numbers {
+impl Numbers<'_> {
     fn item(&mut self, record: &RunRecord) -> Item {
         let spec = &record.spec;
         let next = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
@@ -91,28 +93,40 @@ impl Numbers {
             self.needs.push(spec.job.needs.clone());
             next
         });
-        let demand = self.demands.entry(Arc::as_ptr(&spec.job)).or_insert_with(|| Arc::new(Demand::of(&spec.job)));
+        let demand = self
+            .demands
+            .entry(Arc::as_ptr(&spec.job))
+            .or_insert_with(|| Arc::new(self.limits.map_or_else(|| Demand::of(&spec.job), |limits| limits.demand(&spec.job))));
         let running_since = record.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at));
         Item { seq: record.seq, demand: Arc::clone(demand), length: spec.job.estimate.time, job, running_since }
     }
 }
 
-/// Looks at all runs that are not over.
+/// Looks at all runs that are not over. `meters` say what was used of quotas of GPU-hours.
 #[must_use]
-pub fn board(state: &State, limits: &Limits, rates: &Rates, now: Timestamp) -> Board {
+pub fn board(state: &State, limits: &Limits, meters: &Meters, rates: &Rates, now: Timestamp) -> Board {
     let mut open: Vec<&RunRecord> = state.runs.values().filter(|r| !r.status.is_terminal()).collect();
     open.sort_by_key(|r| (r.status == RunStatus::Pending, Reverse(r.spec.job.priority.weight), r.seq));
-    let mut numbers = Numbers::default();
+    let mut numbers = Numbers { limits: Some(limits), ..Numbers::default() };
     let mut items: Vec<Item> = open.iter().map(|r| numbers.item(r)).collect();
-    let probe =
-        Demand { weight: 100, class: "normal".into(), gpu: 0, cpu_millis: 0, memory_bytes: 0, parallel: None, team: None, hold: None };
+    let probe = Demand {
+        weight: 100,
+        class: "normal".into(),
+        gpu: 0,
+        cpu_millis: 0,
+        memory_bytes: 0,
+        parallel: None,
+        team: None,
+        hold: None,
+        gpu_time: 0,
+    };
     let job = u32::try_from(numbers.needs.len()).unwrap_or(u32::MAX);
     // It takes no time: what nobody knows of it must not make the starts of others unknown.
     items.push(Item { seq: u64::MAX, demand: Arc::new(probe), length: Some(Millis(0)), job, running_since: None });
     let mut needs: Vec<Vec<u32>> =
         numbers.needs.iter().map(|list| list.iter().filter_map(|n| numbers.jobs.get(n).copied()).collect()).collect();
     needs.push(Vec::new());
-    let played = forecast(limits, &rates.hours, &items, &needs, now);
+    let played = forecast(limits, &rates.hours, meters, &items, &needs, now);
     let paused = state.paused.clone();
     let start = |i: usize| match played.starts.get(i) {
         Some(Start::At(time)) if paused.is_none() => Some(*time),
@@ -171,7 +185,7 @@ mod tests {
         planned(&mut state, "b/x", ("urgent", 1000), 3600, &[]);
         // 02:00 on a Thursday: off-peak until 08:00, half of 0.05 an hour and urgent half more.
         let limits = Limits { max_concurrent: 1, ..Limits::default() };
-        let board = board(&state, &limits, &Rates::default(), Timestamp(2 * 3_600_000));
+        let board = board(&state, &limits, &Meters::default(), &Rates::default(), Timestamp(2 * 3_600_000));
         assert_eq!(seen(&board), [("b/x", 1, 7200), ("a/x", 2, 10800), ("a/y", 3, 14400)]);
         let costs: Vec<String> = board.waiting.iter().filter_map(|w| w.cost).map(Money::decimal).collect();
         assert_eq!(costs, ["0.0375", "0.025", "0.025"]);
@@ -184,7 +198,7 @@ mod tests {
         let mut state = State::default();
         planned(&mut state, "a/x", ("normal", 100), 60, &[]);
         state.apply(&Event::QueuePaused { by: "me".to_owned() }, Timestamp(5));
-        let board = board(&state, &Limits::default(), &Rates::default(), Timestamp(10));
+        let board = board(&state, &Limits::default(), &Meters::default(), &Rates::default(), Timestamp(10));
         assert_eq!(seen(&board), [("a/x", 1, -1)]);
         assert_eq!((board.next_free, board.paused.map(|p| p.by)), (None, Some("me".to_owned())));
     }

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::limits::{Demand, Limits};
+use super::meter::Meters;
 use super::pool::Pool;
 use super::wait::WaitReason;
 use crate::base::{Millis, Timestamp};
@@ -45,19 +46,21 @@ pub struct Forecast {
     pub end: Option<Timestamp>,
     /// Whether every length was known.
     pub certain: bool,
-    /// Why runs that are ready wait at the beginning for their team, and how many; by team and what it lacks.
+    /// Why runs that are ready wait at the beginning for their team, and how many; by team and what it lacks. Then who waits for the next
+    /// window of a quota of GPU-hours when that first happens, by quota.
     pub teams: Vec<(WaitReason, usize)>,
 }
 
 /// Openings after which nothing has started and nothing runs: more than a year of nights. What waits then waits for ever.
 const FRUITLESS: u32 = 400;
 
-/// Plays the queue forward. `hours` are those of the rate card, for holds. `needs` names, for each job, the jobs whose runs must all have ended first; jobs without items are
-/// done.
+/// Plays the queue forward. `hours` are those of the rate card, for holds; `meters` what was used of quotas of GPU-hours. `needs` names, for
+/// each job, the jobs whose runs must all have ended first; jobs without items are done.
 #[must_use]
-pub fn forecast(limits: &Limits, hours: &Arc<Hours>, items: &[Item], needs: &[Vec<u32>], now: Timestamp) -> Forecast {
-    let mut play = Play::new(Pool::new(limits.clone(), Arc::clone(hours)), items, needs, now);
+pub fn forecast(limits: &Limits, hours: &Arc<Hours>, meters: &Meters, items: &[Item], needs: &[Vec<u32>], now: Timestamp) -> Forecast {
+    let mut play = Play::new(Pool::new(limits.clone(), Arc::clone(hours)).metered(meters), items, needs, now);
     play.run();
+    play.teams.extend_from_slice(play.pool.short_of_hours());
     Forecast { starts: play.starts, end: play.last, certain: play.certain, teams: play.teams }
 }
 
@@ -72,6 +75,7 @@ struct Play<'a> {
     members: Vec<Vec<u32>>,
     ends: BinaryHeap<Reverse<(Timestamp, u32)>>,
     starts: Vec<Start>,
+    begun: Vec<Timestamp>,
     now: Timestamp,
     last: Option<Timestamp>,
     certain: bool,
@@ -90,6 +94,7 @@ impl<'a> Play<'a> {
             members: vec![Vec::new(); jobs],
             ends: BinaryHeap::new(),
             starts: vec![Start::Never; items.len()],
+            begun: vec![now; items.len()],
             now,
             last: None,
             certain: true,
@@ -162,6 +167,9 @@ impl<'a> Play<'a> {
         if let Some(start) = self.starts.get_mut(index) {
             *start = if self.certain { Start::At(at) } else { Start::Unknown };
         }
+        if let Some(begun) = self.begun.get_mut(index) {
+            *begun = at;
+        }
         let end = at.after(item.length.unwrap_or_default()).max(self.now);
         self.ends.push(Reverse((end, u32::try_from(index).unwrap_or(u32::MAX))));
     }
@@ -171,6 +179,10 @@ impl<'a> Play<'a> {
         self.certain &= item.length.is_some();
         if self.certain {
             self.last = self.last.max(Some(self.now));
+        }
+        if item.demand.gpu_time > 0 {
+            let ran = self.begun.get(index as usize).map_or(Millis(0), |begun| self.now.since(*begun));
+            self.pool.spend(item.demand.team.as_deref(), ran.0.saturating_mul(u64::from(item.demand.gpu)), self.now);
         }
         self.pool.release(&item.demand);
         let job = item.job as usize;
@@ -203,7 +215,7 @@ mod tests {
     use crate::queue::{Quotas, WaitReason};
 
     fn demand(weight: i32, gpu: u32, cpu_millis: u64) -> Demand {
-        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None, hold: None }
+        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None, hold: None, gpu_time: 0 }
     }
 
     fn flat() -> Arc<Hours> {
@@ -227,7 +239,7 @@ mod tests {
             running_since: None,
         };
         let items: Vec<Item> = demands.iter().enumerate().map(item).collect();
-        let f = forecast(limits, &flat(), &items, &[vec![]], Timestamp(0));
+        let f = forecast(limits, &flat(), &Meters::default(), &items, &[vec![]], Timestamp(0));
         f.starts.iter().map(|s| if let Start::At(t) = s { t.0 / 1000 } else { -1 }).collect()
     }
 
@@ -278,7 +290,7 @@ mod tests {
             running_since: None,
         };
         let items: Vec<Item> = line.iter().enumerate().map(item).collect();
-        let waits = forecast(&limits, &flat(), &items, &[vec![]], Timestamp(0)).teams;
+        let waits = forecast(&limits, &flat(), &Meters::default(), &items, &[vec![]], Timestamp(0)).teams;
         assert_eq!(waits.iter().map(|(w, n)| (w.to_string(), *n)).collect::<Vec<_>>(), [("team vision holds 1 of 2 GPUs".to_owned(), 1)]);
         let four = of("vision", 1, 4);
         assert_eq!(limits.never_in_team(&four).map(|(words, _)| words).as_deref(), Some("asks for 4 GPUs, team vision has 2"));
@@ -288,7 +300,8 @@ mod tests {
     #[test]
     fn unknown_lengths_make_later_starts_unknown() {
         let item = |job, length| Item { seq: 0, demand: Arc::new(demand(1, 0, 0)), length, job, running_since: None };
-        let f = forecast(&limits(9, 0, 0), &flat(), &[item(0, None), item(1, Some(Millis(5)))], &[vec![], vec![0]], Timestamp(0));
+        let two = [item(0, None), item(1, Some(Millis(5)))];
+        let f = forecast(&limits(9, 0, 0), &flat(), &Meters::default(), &two, &[vec![], vec![0]], Timestamp(0));
         assert_eq!(f.starts, [Start::At(Timestamp(0)), Start::Unknown]);
         assert!(!f.certain);
     }

@@ -109,6 +109,11 @@ impl Gate {
         self.pool.release(demand);
     }
 
+    /// Counts the GPU time of an attempt that ended now.
+    pub fn spend(&mut self, payer: &Payer, gpu_millis: u64, now: Timestamp) {
+        self.pool.spend(payer.team.as_deref(), gpu_millis, now);
+    }
+
     /// Money came back to the accounts of a payer.
     pub fn freed(&mut self, payer: &Payer) {
         if !self.held.is_empty() {

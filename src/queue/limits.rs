@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::hold::Hold;
-use crate::base::Span;
+use super::hold::{self, Hold};
 use crate::base::resources::{show_cpu, show_memory};
+use crate::base::{Diagnostics, Span};
+use crate::expand::gpu_time::GpuTime;
 use crate::record::JobSpec;
 use crate::spec::lower::Named;
 use crate::spec::types::{PoolDecl, QuotasDecl, TeamDecl};
@@ -30,6 +31,9 @@ pub struct TeamLimits {
     pub max_concurrent: Option<u32>,
     /// Most of each resource at a time.
     pub quotas: Quotas,
+    /// Most GPU time in a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_time: Option<GpuTime>,
     /// Where it is written; not part of saved plans.
     #[serde(skip)]
     pub span: Option<Span>,
@@ -47,6 +51,9 @@ pub struct Limits {
     /// Cores and memory are those of this machine, not declared: a run that asks for more has it to itself.
     #[serde(default)]
     pub soft: bool,
+    /// Most GPU time of all runs in a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_time: Option<GpuTime>,
     /// What each team may hold of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teams: BTreeMap<Arc<str>, TeamLimits>,
@@ -57,7 +64,14 @@ pub const MAX_CONCURRENT: u32 = 3;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_concurrent: MAX_CONCURRENT, quotas: Quotas::default(), classes: BTreeMap::new(), soft: false, teams: BTreeMap::new() }
+        Self {
+            max_concurrent: MAX_CONCURRENT,
+            quotas: Quotas::default(),
+            classes: BTreeMap::new(),
+            soft: false,
+            gpu_time: None,
+            teams: BTreeMap::new(),
+        }
     }
 }
 
@@ -90,6 +104,7 @@ impl Limits {
             max_concurrent: decl.and_then(|d| d.max_concurrent.as_ref()).map_or(MAX_CONCURRENT, |p| p.0),
             quotas: declared.or(machine),
             soft: decl.is_none_or(|d| d.quotas.as_ref().is_none_or(|q| q.cpu.is_none() && q.memory.is_none())),
+            gpu_time: decl.and_then(|d| d.gpu_hours.as_ref()).and_then(|d| GpuTime::read(d, &mut Diagnostics::default())),
             teams: BTreeMap::new(),
             classes: decl.map(|d| d.classes.iter().map(|(n, _, q)| (Arc::clone(n), Quotas::read(q))).collect()).unwrap_or_default(),
         }
@@ -105,10 +120,27 @@ impl Limits {
                 cpu_millis: t.cpu.as_ref().map(|p| p.0.0),
                 memory_bytes: t.memory.as_ref().map(|p| p.0.0),
             },
+            gpu_time: t.gpu_hours.as_ref().and_then(|d| GpuTime::read(d, &mut Diagnostics::default())),
             span: Some(span),
         };
         self.teams = teams.iter().map(|(name, span, t)| (Arc::clone(name), limits(*span, t))).collect();
         self
+    }
+
+    /// What a run holds here.
+    #[must_use]
+    pub fn demand(&self, job: &JobSpec) -> Demand {
+        let mut demand = Demand::of(job);
+        let of_team = self.team(&demand).and_then(|(_, team)| team.gpu_time);
+        let quotas = || [self.gpu_time, of_team].into_iter().flatten();
+        if let Some(least) = quotas().map(|q| q.limit).min().filter(|_| demand.gpu > 0) {
+            let thought = hold::length(job);
+            let most = thought.into_iter().chain(job.timeout).min();
+            // How long it takes nobody knows: an equal share of the quota, as for money.
+            let asks = most.map_or(least / u64::from(self.max_concurrent.max(1)), |m| m.0.saturating_mul(u64::from(demand.gpu)));
+            demand.gpu_time = asks.max(1);
+        }
+        demand
     }
 
     /// The limits of the team of a demand.
@@ -174,10 +206,12 @@ pub struct Demand {
     pub team: Option<Arc<str>>,
     /// Hours that it waits for.
     pub hold: Option<Hold>,
+    /// GPU-milliseconds that it is thought to need at the most, where a quota counts them.
+    pub gpu_time: u64,
 }
 
 impl Demand {
-    /// Of a run.
+    /// Of a run, without what quotas of GPU-hours count ([`Limits::demand`]).
     #[must_use]
     pub fn of(job: &JobSpec) -> Self {
         Self {
@@ -189,6 +223,7 @@ impl Demand {
             parallel: job.parallel.map(|n| (Arc::clone(&job.job), n)),
             team: job.team.as_deref().map(Into::into),
             hold: Hold::of(job),
+            gpu_time: 0,
         }
     }
 }

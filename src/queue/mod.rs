@@ -8,8 +8,10 @@ pub mod forecast;
 pub mod gate;
 pub mod hold;
 pub mod limits;
+pub mod meter;
 pub mod pool;
 pub mod treasury;
+mod usage;
 pub mod wait;
 
 pub use board::{Board, board};
@@ -17,6 +19,7 @@ pub use forecast::{Forecast, Start, forecast};
 pub use gate::{Ask, Decision, Gate};
 pub use hold::{Hold, Opening};
 pub use limits::{Demand, Limits, Quotas, TeamLimits};
+pub use meter::Meters;
 pub use pool::Pool;
 pub use treasury::{Account, Refusal, Treasury};
 pub use wait::WaitReason;

@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::meter::Meters;
 use crate::base::{Millis, Money, Timestamp};
 use crate::expand::{OnExceed, Rule, Scope, budget};
 use crate::price::Rates;
@@ -77,6 +78,8 @@ pub struct Treasury {
     by_scope: FxHashMap<Scope, Vec<usize>>,
     each_run: Vec<usize>,
     slots: u32,
+    /// What was used of quotas of GPU-hours.
+    meters: Meters,
     /// When the first window turns.
     first_turn: Option<Timestamp>,
 }
@@ -113,6 +116,18 @@ impl Treasury {
             self.accounts.push(Account { rule: rule.clone(), spent: Money::ZERO, reserved: Money::ZERO, start, next });
         }
         self.first_turn = self.accounts.iter().filter_map(|a| a.next).min();
+    }
+
+    /// With what was used of quotas of GPU-hours, for the pool.
+    #[must_use]
+    pub fn metered(self, meters: Meters) -> Self {
+        Self { meters, ..self }
+    }
+
+    /// What was used of quotas of GPU-hours, when this was read.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// The prices.

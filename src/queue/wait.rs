@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Timestamp;
+use crate::expand::gpu_time::{GpuTime, hours};
 
 /// Why a ready run is not admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,19 @@ pub enum WaitReason {
         /// What it may hold.
         limit: String,
     },
+    /// A quota of GPU-hours has too little left.
+    GpuHours {
+        /// Whose quota; none for the pool's.
+        team: Option<Arc<str>>,
+        /// What it asks for, in GPU-milliseconds.
+        asks: u64,
+        /// What is left.
+        left: u64,
+        /// The quota.
+        quota: GpuTime,
+        /// When the next window begins; none where the end of live runs can make room before.
+        until: Option<Timestamp>,
+    },
     /// The hours that it waits for have not come.
     Window {
         /// The window.
@@ -61,6 +75,19 @@ impl fmt::Display for WaitReason {
             Self::Quota { what, class: Some(class), asks, free } => write!(f, "asks for {asks} {what}, {free} free in class {class}"),
             Self::Parallel { limit } => write!(f, "{limit} of {limit} trials of its sweep at a time"),
             Self::Team { team, what, holds, limit } => write!(f, "team {team} holds {holds} of {limit} {what}"),
+            Self::GpuHours { team, asks, left, quota, until } => {
+                let whose = team.as_ref().map_or_else(|| "the pool".to_owned(), |team| format!("team {team}"));
+                let one = if hours(*asks) == "1" { "" } else { "s" };
+                write!(
+                    f,
+                    "asks for {} GPU-hour{one}, {whose} has {} of {}{} left",
+                    hours(*asks),
+                    hours(*left),
+                    hours(quota.limit),
+                    quota.each()
+                )?;
+                until.map_or(Ok(()), |until| write!(f, " until {}", until.minute()))
+            }
             Self::Window { window, until, early: false } => write!(f, "waits for {window} at {}", until.minute()),
             Self::Window { window, until, early: true } => {
                 write!(f, "waits for {window}, but starts at {} to be done in time", until.minute())

@@ -212,6 +212,20 @@ impl Scalar for Memory {
     }
 }
 
+/// GPU-milliseconds, written as GPU-hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuHours(pub u64);
+
+impl Scalar for GpuHours {
+    const EXPECTED: &'static str = "a number of GPU-hours such as `100` or `2.5`";
+    fn read(text: &str, _: bool) -> Result<Self, Option<String>> {
+        resources::parse_gpu_hours(text).map(Self).ok_or(None)
+    }
+    fn scalar_schema() -> Value {
+        json!({"type": "number", "exclusiveMinimum": 0})
+    }
+}
+
 /// A multiplier in parts per million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ppm(pub u64);

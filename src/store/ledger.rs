@@ -8,11 +8,11 @@ use rustc_hash::FxHashMap;
 
 use super::replay::Replay;
 use super::{Store, StoreError};
-use crate::advise::report::Line;
+use crate::advise::report::{By, Line, Question};
 use crate::base::{Address, AttemptId, Capacity, Digest, Millis, Money, Timestamp};
 use crate::expand::{Rule, Scope};
 use crate::price::Rates;
-use crate::queue::Treasury;
+use crate::queue::{Limits, Meters, Treasury};
 use crate::record::{Bill, Cause, Entry, EntryKind, Payer};
 
 /// Length of a slot of sums: the finest step of time zones.
@@ -20,6 +20,10 @@ pub(super) const SLOT: i64 = 900_000;
 
 pub(super) const COLUMNS: &str = "at, kind, address, generation, attempt, amount, reserved, started, ended, millis, cause, workflow, job, team, user, \
     priority, gpu, gpus, capacity, gpu_cost, cpu_cost, off_peak_saved, spot_saved, rates, labels, note, hash";
+
+/// Milliseconds of posts since a moment, by number of GPUs; from the index `ledger_gpu` alone.
+const GPU_TIME: &str =
+    "SELECT gpus, sum(millis) FROM ledger WHERE kind = 'post' AND gpus > 0 AND at >= ?1 AND (?2 IS NULL OR team = ?2) GROUP BY gpus";
 
 /// What is wrong with a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,15 +169,34 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Entry, Digest)> {
 }
 
 impl Store {
-    /// The accounts of budgets with what was spent in their windows. What is reserved is in the state.
+    /// The accounts of budgets with what was spent in their windows, and quotas of GPU-hours with what was used. What is reserved is in the state.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn treasury(&self, rates: &Rates, rules: &[Rule], slots: u32, now: Timestamp) -> Result<Treasury, StoreError> {
-        let mut treasury = Treasury::new(rates.clone(), rules, slots, now);
+    pub fn treasury(&self, rates: &Rates, rules: &[Rule], limits: &Limits, now: Timestamp) -> Result<Treasury, StoreError> {
+        let mut treasury = Treasury::new(rates.clone(), rules, limits.max_concurrent, now).metered(self.meters(limits, now)?);
         let Some(since) = treasury.since() else { return Ok(treasury) };
         self.sums(since, |payer, at, amount| treasury.spent_before(payer, at, amount))?;
         Ok(treasury)
+    }
+
+    /// Quotas of GPU-hours with what attempts that ended in their windows have used.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn meters(&self, limits: &Limits, now: Timestamp) -> Result<Meters, StoreError> {
+        let mut meters = Meters::new(limits, now);
+        let io = |e: rusqlite::Error| self.io(&e);
+        for meter in meters.iter_mut() {
+            let mut query = self.db.prepare_cached(GPU_TIME).map_err(io)?;
+            let since = meter.start.map_or(i64::MIN, |t| t.0);
+            let mut rows = query.query(params![since, meter.team.as_deref()]).map_err(io)?;
+            while let Some(row) = rows.next().map_err(io)? {
+                let (gpus, millis): (u32, i64) = (row.get(0).map_err(io)?, row.get(1).map_err(io)?);
+                meter.used = meter.used.saturating_add(u64::try_from(millis).unwrap_or(0).saturating_mul(u64::from(gpus)));
+            }
+        }
+        Ok(meters)
     }
 
     /// Hands out the sums of the ledger since a moment, by quarters of an hour and payer.
@@ -261,16 +284,23 @@ impl Store {
         self.db.prepare_cached(sql).and_then(|mut q| q.exists([workflow])).map_err(|e| self.io(&e))
     }
 
-    /// Hands out what reports count, oldest first, without copying a word.
+    /// Hands out what a report counts, oldest first, without copying a word. Reservations, other times and columns that the question does not
+    /// ask for stay in the database: half of the entries, and most of the words.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn lines(&self, mut each: impl FnMut(&Line<'_>)) -> Result<(), StoreError> {
+    pub fn lines(&self, question: &Question, mut each: impl FnMut(&Line<'_>)) -> Result<(), StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
-        let sql = "SELECT at, kind, address, generation, attempt, amount, millis, cause, job, team, user, priority, gpu, gpus, \
-            off_peak_saved, spot_saved FROM ledger";
-        let mut query = self.db.prepare(sql).map_err(io)?;
-        let mut rows = query.query([]).map_err(io)?;
+        let wanted = |by: By, column: &'static str| if question.by.contains(&by) { column } else { "''" };
+        let address = if question.knows_runs() { "address, generation" } else { "'', 0" };
+        let (team, user, priority) = (wanted(By::Team, "team"), wanted(By::User, "user"), wanted(By::Priority, "priority"));
+        let gpu = if question.by.contains(&By::Gpu) { "gpu, gpus" } else { "'', 0" };
+        let sql = format!(
+            "SELECT at, kind, {address}, attempt, amount, millis, cause, job, {team}, {user}, {priority}, {gpu}, off_peak_saved, spot_saved \
+                FROM ledger WHERE kind <> 'reserve' AND at >= ?1 AND at < ?2"
+        );
+        let mut query = self.db.prepare(&sql).map_err(io)?;
+        let mut rows = query.query([question.before.0, question.to.0]).map_err(io)?;
         while let Some(row) = rows.next().map_err(io)? {
             let text = |i| row.get_ref(i).and_then(|v| v.as_str().map_err(Into::into));
             let maybe = |i| row.get_ref(i).and_then(|v| v.as_str_or_null().map_err(Into::into));

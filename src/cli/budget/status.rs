@@ -56,7 +56,7 @@ pub fn run(here: &Path, args: &Status) -> Outcome {
     let (now, slots) = (now(), place.limits.max_concurrent);
     let treasury = match &store {
         Some(store) => {
-            let mut treasury = store.treasury(&place.rates, &rules, slots, now)?;
+            let mut treasury = store.treasury(&place.rates, &rules, &place.limits, now)?;
             crate::engine::reserved(&mut treasury, &store.load_open()?);
             treasury
         }

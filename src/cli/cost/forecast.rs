@@ -71,18 +71,19 @@ impl Ground {
             Some(store) => {
                 state = store.load()?;
                 store.foresee(&mut state)?;
-                let mut treasury = store.treasury(&place.rates, &place.rules(store)?, place.limits.max_concurrent, now)?;
+                let mut treasury = store.treasury(&place.rates, &place.rules(store)?, &place.limits, now)?;
                 crate::engine::reserved(&mut treasury, &state);
                 treasury
             }
-            None => Treasury::new(place.rates.clone(), &place.of_project(), place.limits.max_concurrent, now),
+            None => Treasury::new(place.rates.clone(), &place.of_project(), place.limits.max_concurrent, now)
+                .metered(crate::queue::Meters::new(&place.limits, now)),
         };
         Ok(Self { place, store, state, treasury, now })
     }
 
     /// The queue: when what waits is thought to start.
     pub fn board(&self) -> Board {
-        board(&self.state, &self.place.limits, &self.place.rates, self.now)
+        board(&self.state, &self.place.limits, self.treasury.meters(), &self.place.rates, self.now)
     }
 
     /// Calls with what forecasts are made from.

@@ -22,7 +22,7 @@ use crate::diff::{self, Plan, select};
 use crate::engine::{Agency, Agents, Submission};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests};
-use crate::queue::{Board, Quotas, Treasury, board};
+use crate::queue::{Board, Meters, Quotas, Treasury, board};
 use crate::record::{JobSpec, Priority, RunSpec, State, SubmittedJob};
 use crate::spec::types::Project;
 use crate::spec::{Project as ProjectDoc, Workflow};
@@ -178,7 +178,7 @@ pub fn submit(prepared: &Prepared, leave: &Leave, most: Option<Money>, really: b
             cost: plan.cost,
             worst: plan.worst,
             unpriced: plan.unpriced,
-            board: board(&state, &place.limits, &place.rates, now),
+            board: board(&state, &place.limits, &store.meters(&place.limits, now)?, &place.rates, now),
             budgets: plan.budgets,
             submitted: really,
         })
@@ -219,10 +219,11 @@ fn allowed(plan: &Plan, most: Option<Money>) -> Result<(), Failure> {
 /// The plan that these runs alone are, beside everything that runs and waits. What ran before does not serve: a submission runs.
 fn judge(prepared: &Prepared, store: Option<&Store>, state: &State, now: Timestamp) -> Result<Plan, Failure> {
     let place = &prepared.place;
-    let slots = place.limits.max_concurrent;
     let mut treasury = match store {
-        Some(store) => store.treasury(&place.rates, &prepared.rules, slots, now)?,
-        None => Treasury::new(place.rates.clone(), &prepared.rules, slots, now),
+        Some(store) => store.treasury(&place.rates, &prepared.rules, &place.limits, now)?,
+        None => {
+            Treasury::new(place.rates.clone(), &prepared.rules, place.limits.max_concurrent, now).metered(Meters::new(&place.limits, now))
+        }
     };
     crate::engine::reserved(&mut treasury, state);
     let user: Arc<str> = prepared.submission.by.as_str().into();

@@ -220,7 +220,9 @@ fn end(
     let others = runs.iter().filter(|r| !ended.contains(&r.spec.address) && !left.contains(&r.spec.address));
     let untouched = left.iter().map(ToString::to_string).chain(others.map(|r| r.spec.address.to_string())).collect();
     Ok(Stopped {
-        pending_cost_usd: board(&state, &place.limits, &place.rates, now()).pending_cost.into(),
+        pending_cost_usd: board(&state, &place.limits, &store.meters(&place.limits, now()).map_err(stored)?, &place.rates, now())
+            .pending_cost
+            .into(),
         job_id: id.to_owned(),
         ended: ended.iter().map(ToString::to_string).collect(),
         untouched,

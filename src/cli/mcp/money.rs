@@ -130,7 +130,7 @@ pub fn report(hands: &Hands, args: CostReport, _: &Talk<'_>) -> Answer<Report> {
 /// Where all budgets stand, with what is reserved.
 pub fn budgets(place: &Place, store: &crate::store::Store) -> Answer<Vec<Budget>> {
     let rules = place.rules(store).map_err(refusal)?;
-    let mut treasury = store.treasury(&place.rates, &rules, place.limits.max_concurrent, now()).map_err(stored)?;
+    let mut treasury = store.treasury(&place.rates, &rules, &place.limits, now()).map_err(stored)?;
     crate::engine::reserved(&mut treasury, &store.load_open().map_err(stored)?);
     let lines = crate::check::budget_lines(treasury.accounts(), &vec![crate::check::Sums::default(); treasury.accounts().len()]);
     let reserved = |l: &crate::check::BudgetLine| {

@@ -8,7 +8,7 @@ use crate::cli::queue::look;
 use crate::cli::session::Place;
 use crate::engine::Engine;
 use crate::mcp::{Answer, Capacity, Code, Live, Nothing, Page, Queue, QueuePage, Refusal, Talk, plain};
-use crate::queue::{Board, Limits, board};
+use crate::queue::{Board, Limits, Meters, board};
 use crate::record::State;
 use crate::store::Store;
 
@@ -21,7 +21,11 @@ const PAGE: u32 = 50;
 pub fn seen(place: &Place) -> Answer<(Board, Engine, Option<Store>)> {
     let Some(store) = Store::open_existing(&place.state_folder()).map_err(super::stored)? else {
         let state = State::default();
-        return Ok((board(&state, &place.limits, &place.rates, now()), Engine::new(state, place.limits.clone()), None));
+        return Ok((
+            board(&state, &place.limits, &Meters::new(&place.limits, now()), &place.rates, now()),
+            Engine::new(state, place.limits.clone()),
+            None,
+        ));
     };
     let (board, engine) = look(place, &store).map_err(refusal)?;
     Ok((board, engine, Some(store)))

@@ -129,7 +129,7 @@ impl Desk {
         self.state = self.store.load()?;
         let rules: Vec<_> =
             self.store.rules()?.into_iter().filter(|r| matches!(r.scope, Scope::Job(_)) && r.on_exceed == OnExceed::Cap).collect();
-        let treasury = self.store.treasury(&self.place.rates, &rules, self.place.limits.max_concurrent, now())?;
+        let treasury = self.store.treasury(&self.place.rates, &rules, &self.place.limits, now())?;
         let of = |a: &crate::queue::Account| match &a.rule.scope {
             Scope::Job(job) => Some((Arc::clone(job), a.spent)),
             _ => None,

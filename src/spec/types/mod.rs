@@ -16,7 +16,7 @@ use crate::spec::scalar::{Plain, Templ};
 pub use budget::BudgetDecl;
 pub use job::{Defaults, EstimateDecl, Job, ResourcesDecl, RetryDecl, RunText, StartDecl};
 pub use policy::{CaseDecl, ExpectDecl, PolicyDoc, RuleDecl};
-pub use project::{AgentsDecl, KubernetesDecl, LimitsDecl, ModelDecl, PoolDecl, Project, QuotasDecl, TeamDecl};
+pub use project::{AgentsDecl, GpuHoursDecl, KubernetesDecl, LimitsDecl, ModelDecl, PoolDecl, Project, QuotasDecl, TeamDecl};
 pub use rates::{GpuPrices, OffPeakDecl, Priced, RatesCard, RatesDecl, RegionPrices, WindowDecl, ZonePrices};
 pub use sweep::{Matrix, MatrixAxis, MethodOptions, MetricDecl, Parameter, PruneDecl, Sweep, WrittenPoint};
 pub use tracking::{MlflowDecl, TrackingDecl};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{BudgetDecl, EstimateDecl, RatesDecl, RuleDecl, TrackingDecl, Word};
 use crate::base::{Millis, Money};
 use crate::spec::lower::{Must, Named};
-use crate::spec::scalar::{Cpu, Memory, Plain};
+use crate::spec::scalar::{Cpu, GpuHours, Memory, Plain};
 
 document! {
     /// The project file `oppen.yaml`: where runs run, what they may use and what that costs.
@@ -76,6 +76,8 @@ document! {
         "quotas" quotas: Option<QuotasDecl>,
         /// Further quotas by priority class.
         "classes" classes: Named<QuotasDecl>,
+        /// Most GPU-hours that all runs may use in a window.
+        "gpu_hours" gpu_hours: Option<GpuHoursDecl>,
         /// The rate card that holds here: the name of a document of kind Rates. Without it, `rates` of the project.
         "rates" rates: Option<Word>,
         /// Region that runs run in, where the card has prices by region.
@@ -98,6 +100,18 @@ document! {
 }
 
 document! {
+    /// Most GPU-hours that runs may use in a window: what does not fit waits for the next one.
+    "a quota of GPU-hours" pub struct GpuHoursDecl {
+        /// The hours, such as `100` or `2.5`.
+        "limit" limit: Must<Plain<GpuHours>>,
+        /// `total` (the default), `day`, `week`, `month` or `quarter`: when it begins anew.
+        "window" window: Option<Word>,
+        /// Time zone of the window by its IANA name (default UTC).
+        "timezone" timezone: Option<Word>,
+    }
+}
+
+document! {
     /// Most that a team's runs may hold together, and cost each.
     "a team" pub struct TeamDecl {
         /// GPUs at a time.
@@ -106,6 +120,8 @@ document! {
         "cpu" cpu: Option<Plain<Cpu>>,
         /// Memory at a time.
         "memory" memory: Option<Plain<Memory>>,
+        /// Most GPU-hours in a window.
+        "gpu_hours" gpu_hours: Option<GpuHoursDecl>,
         /// Runs at a time.
         "max_concurrent" max_concurrent: Option<Plain<u32>>,
         /// Most that one of its runs may cost: more is refused, and a run that lasts longer is ended when that money is used up.
