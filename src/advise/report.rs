@@ -180,6 +180,14 @@ pub struct Question {
     pub reused: FxHashMap<String, u64>,
 }
 
+impl Question {
+    /// True when it matters which run a line is of.
+    #[must_use]
+    pub fn knows_runs(&self) -> bool {
+        !self.generations.is_empty() || !self.reused.is_empty()
+    }
+}
+
 /// One row: its key, one word for each dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -301,14 +309,13 @@ impl Tally {
         if !good && !pruned {
             return;
         }
-        if !self.trials.contains_key(line.job) {
-            self.trials.insert(line.job.to_owned(), Trials::default());
-        }
-        if let Some(trials) = self.trials.get_mut(line.job) {
-            trials.good += u64::from(good);
-            trials.pruned += u64::from(pruned);
-            *(if good { &mut trials.good_cost } else { &mut trials.pruned_cost }) += amount;
-        }
+        let trials = match self.trials.get_mut(line.job) {
+            Some(trials) => trials,
+            None => self.trials.entry(line.job.to_owned()).or_default(),
+        };
+        trials.good += u64::from(good);
+        trials.pruned += u64::from(pruned);
+        *(if good { &mut trials.good_cost } else { &mut trials.pruned_cost }) += amount;
     }
 
     /// The row of a line, as numbers of words.

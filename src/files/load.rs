@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::expand::{Library, paths};
 use crate::spec::{Document, PolicyDoc, Project, RatesCard, Workflow, read};
@@ -65,7 +67,7 @@ pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
 /// As [`load`], for a root that is known.
 pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     let root = root.to_owned();
-    let mut loader = Loader { root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: Vec::new() };
+    let mut loader = Loader { root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: FxHashSet::default() };
     let mut loaded = Loaded {
         root: root.clone(),
         sources: SourceMap::default(),
@@ -124,7 +126,7 @@ struct Loader<'d> {
     diags: &'d mut Diagnostics,
     seen: Vec<PathBuf>,
     /// Files that were read already, by real path.
-    read: Vec<PathBuf>,
+    read: FxHashSet<PathBuf>,
 }
 
 impl Loader<'_> {
@@ -219,10 +221,9 @@ impl Loader<'_> {
                 return Vec::new();
             }
         };
-        if self.read.contains(&real) {
+        if !self.read.insert(real.clone()) {
             return Vec::new();
         }
-        self.read.push(real.clone());
         self.seen.push(real.clone());
         match text_of(&real) {
             Ok(text) => {

@@ -39,49 +39,47 @@ pub struct Sides {
     pub head: Session,
     /// Inputs that git ignores and that are not here: taken as the same on both sides.
     pub absent: Vec<String>,
-    _folder: Folder,
+    _gone: Leaving,
 }
 
-/// Reads both sides, side by side.
+/// Reads both sides, side by side: the working tree is read while git is asked for the base.
 pub fn read(here: &Path, asked: &Asked<'_>, reference: &str) -> Result<Sides, Failure> {
     let here = here.canonicalize()?;
     let root = files::root_of(&here, asked.paths);
     let git = Git::around(&root)?;
-    let against = git.resolve(reference)?;
-    let (entries, changed) = (git.entries(&against.commit)?, git.changed(&against.commit)?);
-    let folder = Folder::new()?;
     let shared = Shared { git: &git, digests: Mutex::new(Digests::new(&root)), absent: Mutex::default() };
-    let (base, head) = std::thread::scope(|scope| {
+    let (found, head) = std::thread::scope(|scope| {
         let head = scope.spawn(|| {
             let look = Look { root: &root, here: &here, paths: asked.paths, set: asked.set, backend: asked.backend, must: true };
             Session::offline(&look, &mut |path| shared.digest(path))
         });
-        let base = base(&shared, &folder, &root, &here, asked, (&entries, &changed));
+        let found = git.resolve(reference).and_then(|against| Ok((base(&shared, &root, &here, asked, &against.commit)?, against)));
         let head = head.join().map_err(|_| Failure::new(Exit::Error, "reading the files did not end well"));
-        (base, head)
+        (found, head)
     });
     let absent = shared.absent.into_inner().unwrap_or_default();
-    Ok(Sides { against, base: base?, head: head?, absent: absent.into_iter().collect(), _folder: folder })
+    let ((base, gone), against) = found?;
+    Ok(Sides { against, base, head: head?, absent: absent.into_iter().collect(), _gone: gone })
 }
 
-fn base(
-    shared: &Shared<'_>,
-    folder: &Folder,
-    root: &Path,
-    here: &Path,
-    asked: &Asked<'_>,
-    (entries, changed): (&BTreeMap<String, Entry>, &BTreeSet<String>),
-) -> Result<Session, Failure> {
-    fill(shared.git, &folder.0, entries)?;
+fn base(shared: &Shared<'_>, root: &Path, here: &Path, asked: &Asked<'_>, commit: &str) -> Result<(Session, Leaving), Failure> {
+    let folder = Folder::new()?;
+    let (entries, changed) = std::thread::scope(|scope| {
+        let changed = scope.spawn(|| shared.git.changed(commit));
+        let entries = shared.git.entries(commit).and_then(|entries| fill(shared.git, &folder.0, &entries).map(|()| entries));
+        let changed = changed.join().map_err(|_| Failure::new(Exit::Error, "asking git did not end well"));
+        (entries, changed)
+    });
+    let (entries, changed) = (&entries?, &changed??);
     let place = |path: &Path| path.strip_prefix(root).map(|inside| folder.0.join(inside)).unwrap_or_else(|_| folder.0.clone());
     let paths: Vec<PathBuf> = asked.paths.iter().map(|p| place(&here.join(p).canonicalize().unwrap_or_else(|_| here.join(p)))).collect();
     let known: Vec<PathBuf> = paths.iter().filter(|p| p.exists()).cloned().collect();
     let look = Look { root: &folder.0, here: &place(here), paths: &known, set: asked.set, backend: asked.backend, must: false };
     let mut digester = |path: &str| shared.digest_in_base(path, entries, changed);
     if !paths.is_empty() && known.is_empty() {
-        return Ok(Session::offline_without_workflows(&look, &mut digester));
+        return Ok((Session::offline_without_workflows(&look, &mut digester), folder.leave()));
     }
-    Ok(Session::offline(&look, &mut digester))
+    Ok((Session::offline(&look, &mut digester), folder.leave()))
 }
 
 /// Writes every YAML file of the base. Links come last, so that nothing is written through one.
@@ -192,6 +190,22 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("oppen-base-{}", uuid::Uuid::new_v4().simple()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path.canonicalize()?))
+    }
+
+    /// Removes it while the sides are compared.
+    fn leave(self) -> Leaving {
+        Leaving(Some(std::thread::spawn(move || drop(self))))
+    }
+}
+
+/// A folder that is being removed; gone when this is dropped.
+struct Leaving(Option<std::thread::JoinHandle<()>>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(removal) = self.0.take() {
+            let _ = removal.join();
+        }
     }
 }
 

@@ -79,8 +79,9 @@ pub fn answer(store: &Store, args: &Report) -> Result<Answer, Failure> {
     let again = store.generations()?.into_iter().collect();
     let rows = if args.by.is_empty() { vec![By::Workflow] } else { args.by.clone() };
     let reused = store.reused(from, to)?;
-    let mut tally = Tally::new(Question { from, to, before, by: rows, zone: args.timezone, generations: again, reused });
-    store.lines(|line| tally.add(line))?;
+    let question = Question { from, to, before, by: rows, zone: args.timezone, generations: again, reused };
+    let mut tally = Tally::new(question.clone());
+    store.lines(&question, |line| tally.add(line))?;
     Ok(tally.answer())
 }
 
