@@ -10,7 +10,8 @@ use super::output::{self, Format, Forms};
 use super::session::Session;
 use super::views::{self, Found, Places};
 use super::{plan_markdown, plan_text};
-use crate::base::{SourceMap, Timestamp};
+use crate::base::text::escape;
+use crate::base::{SourceMap, Timestamp, suggest};
 use crate::diff::{Plan, Planned};
 use crate::record::State;
 use crate::store::Store;
@@ -27,8 +28,12 @@ pub fn run(here: &Path, args: &args::Plan) -> Outcome {
     let change = args.base.as_ref().map(|base| super::ci::of_plan(here, &args.files, base, now)).transpose()?;
     if let Some(address) = &args.explain {
         let text = plan_text::explain(&plan, address, now).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("the plan has no action for `{}`", crate::base::text::escape(address)))
-                .hint("it is as the files want, or there is no such run; see `oppen status`")
+            let failure = Failure::new(Exit::Usage, format!("the plan has no action for `{}`", escape(address)));
+            if session.desired.runs.iter().any(|r| r.address.as_str() == address) {
+                return failure.hint("it is as the files want; see `oppen status`");
+            }
+            let all = plan.runs.iter().map(|r| r.address.as_str()).collect::<Vec<_>>();
+            failure.hint(suggest::hint(address, all).map_or("it starts nothing".to_owned(), |h| escape(&h).into_owned()))
         })?;
         output::print(&text)?;
     } else {

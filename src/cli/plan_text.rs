@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
 use super::output::{fit, flow, hang, listed, pad, width};
-use crate::base::resources::{show_cpu, show_memory};
+use crate::base::resources::{GIB, show_cpu, show_memory};
 use crate::base::text::escape;
-use crate::base::{Millis, Money, SourceMap, Span, Timestamp};
+use crate::base::{Millis, Money, Resources, SourceMap, Span, Timestamp};
 use crate::check::Sum;
 use crate::diff::{Action, Origin, Plan, Planned, Reason};
 
@@ -309,21 +309,27 @@ fn write_pool(out: &mut String, plan: &Plan, now: Timestamp) {
     if waves.len() > 5 {
         shown.push(format!("{} more waves", waves.len() - 5));
     }
-    let mut pieces = listed(pool(plan), "):");
+    let mut pieces = listed(pool(plan, waves.len() > 1), "):");
     let mut when: Vec<String> = plan.end.filter(|_| !shown.is_empty()).map(|e| format!("done at +{}", e.since(now))).into_iter().collect();
     when.extend(shown);
     pieces.extend(listed(when, ""));
     let _ = writeln!(out, "{}", flow(&pieces, width()));
 }
 
-/// The limits of the pool. Cores and memory of a machine that nobody declared are no limit.
-fn pool(plan: &Plan) -> Vec<String> {
+/// The limits of the pool. Cores and memory of this machine, which nobody declared, are named where runs may wait for them.
+fn pool(plan: &Plan, waits: bool) -> Vec<String> {
     let (limits, quotas) = (&plan.quotas, &plan.quotas.quotas);
     let mut pieces = vec![format!("Pool ({}", plan.backend), format!("{} at a time", limits.max_concurrent)];
     let s = |one: bool| if one { "" } else { "s" };
     pieces.extend(quotas.gpu.filter(|n| *n > 0).map(|n| format!("{n} GPU{}", s(n == 1))));
-    pieces.extend(quotas.cpu_millis.filter(|_| !limits.soft).map(|m| format!("{} core{}", show_cpu(m), s(m == 1000))));
-    pieces.extend(quotas.memory_bytes.filter(|_| !limits.soft).map(show_memory));
+    let most = |of: fn(&Resources) -> u64| {
+        let all = plan.runs.iter().filter(|r| waits && r.action.runs()).filter_map(|r| r.spec.as_ref());
+        all.map(|spec| of(&spec.job.resources)).max().unwrap_or_default().saturating_mul(limits.max_concurrent.into())
+    };
+    let cores = quotas.cpu_millis.filter(|m| !limits.soft || most(|r| r.cpu_millis) > *m);
+    pieces.extend(cores.map(|m| format!("{} core{}", show_cpu(m), s(m == 1000))));
+    let memory = quotas.memory_bytes.filter(|m| !limits.soft || most(|r| r.memory_bytes) > *m);
+    pieces.extend(memory.map(|m| show_memory(if limits.soft { m / GIB * GIB } else { m })));
     pieces.extend(limits.gpu_time.map(|q| format!("{} GPU-hours{}", crate::expand::gpu_time::hours(q.limit), q.each())));
     pieces
 }

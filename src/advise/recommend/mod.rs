@@ -38,6 +38,8 @@ pub struct Subject<'a> {
     pub job: &'a Arc<JobSpec>,
     /// Its runs in the state.
     pub runs: &'a [&'a RunRecord],
+    /// How many the files want: the base of an estimate, where none has run.
+    pub wanted: usize,
     /// Its ended attempts, newest first.
     pub samples: &'a [Sample],
     /// Values of its metric by step, for each run of `runs`; empty where there are none.
@@ -263,7 +265,7 @@ fn base_units(subject: &Subject<'_>) -> Result<(Vec<Unit>, bool), String> {
     }
     let length = subject.job.estimate.time.filter(|t| *t > Millis(0));
     let length = length.ok_or("no run of it has ended, and it has no `estimate`: there is nothing to go by")?;
-    let units = (0..subject.runs.len().max(1)).map(|_| Unit { run: None, start: subject.now, length });
+    let units = (0..subject.runs.len().max(subject.wanted).max(1)).map(|_| Unit { run: None, start: subject.now, length });
     Ok((units.collect(), true))
 }
 

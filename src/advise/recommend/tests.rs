@@ -83,6 +83,7 @@ impl Made {
         let subject = Subject {
             job: &self.job,
             runs: &runs,
+            wanted: 1,
             samples: &self.samples,
             curves: &self.curves,
             points: &self.points,
@@ -208,6 +209,6 @@ fn work_done_twice_and_idle_time_are_named_with_their_bounds() {
 fn without_data_it_says_what_is_missing() {
     let (job, rates) = (Arc::new(job()), Rates::default());
     let (runs, samples, curves, points, exposures, now) = (&[][..], &[][..], &[][..], &[][..], &[][..], Timestamp(NOON));
-    let subject = Subject { job: &job, runs, samples, curves, points, exposures, rates: &rates, now };
+    let subject = Subject { job: &job, runs, wanted: 1, samples, curves, points, exposures, rates: &rates, now };
     assert!(of_job(&subject).unwrap_err().contains("there is nothing to go by"));
 }

@@ -304,11 +304,10 @@ fn sum(out: &mut String, t: &Together, now: Timestamp) {
     }
     for b in t.budgets.iter().take(BUDGETS) {
         let chance = b.chance.map_or("chance to pass it not known".to_owned(), |c| format!("{} to pass it", odds(c)));
-        let _ = writeln!(
-            out,
-            "{}",
-            fit(&format!("Budget of {}: {chance}; {} of {} left.", escape(&b.name), b.left.max(Money::ZERO), b.limit), width())
-        );
+        let words = format!("Budget of {}: {chance}; {} of {} left.", escape(&b.name), b.left.max(Money::ZERO), b.limit);
+        for line in wrap(&words, width()) {
+            let _ = writeln!(out, "{line}");
+        }
     }
 }
 

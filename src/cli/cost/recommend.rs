@@ -124,6 +124,7 @@ fn answer(ground: &Ground, session: &Session, job: &Arc<JobSpec>) -> Result<Answ
     let report = recommend::of_job(&Subject {
         job,
         runs: &runs,
+        wanted: session.desired.jobs.iter().find(|j| j.address == job.job).map_or(0, |j| j.runs.len()),
         samples: &samples,
         curves: &curves,
         points: &points,

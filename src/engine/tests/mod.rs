@@ -1,5 +1,7 @@
 //! What the forecast says is when the engine starts runs, holds for cheap hours and quotas of GPU-hours among them.
 
+mod renewed;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
