@@ -6,6 +6,7 @@
 //! Colours are those of Okabe and Ito ("Color Universal Design", 2008). Every mark carries its figures as a tooltip.
 
 mod axis;
+mod names;
 pub mod panel;
 mod rank;
 
@@ -212,6 +213,12 @@ impl Chart {
                 }
             }
         }
+        let named = self.marks.iter().filter_map(|mark| match mark {
+            Mark::Points { points, labelled: true, .. } => Some(points),
+            _ => None,
+        });
+        let named: Vec<(f64, f64, &str)> = named.flatten().map(|(x, y, what)| (frame.x(*x), frame.y(*y), what.as_str())).collect();
+        names::write(&mut out, &named, (4.0, width - 4.0));
         out.push_str("</svg>\n");
         out
     }
@@ -343,7 +350,7 @@ impl Chart {
                 );
             }
             Mark::Bars { name, values } => self.bars(out, frame, (name, values), color, below),
-            Mark::Points { points, labelled, .. } => {
+            Mark::Points { points, .. } => {
                 for (x, y, what) in points {
                     let (cx, cy) = (frame.x(*x), frame.y(*y));
                     let _ = writeln!(
@@ -352,9 +359,6 @@ impl Chart {
                         safe(what),
                         self.up.show(*y)
                     );
-                    if *labelled {
-                        let _ = writeln!(out, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", cx + 8.0, cy - 6.0, safe(what));
-                    }
                 }
             }
             Mark::Limit { .. } => {}

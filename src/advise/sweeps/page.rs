@@ -132,7 +132,7 @@ fn what_matters(out: &mut String, answer: &Importance) {
     }
     let _ = write!(
         out,
-        "<table>\n<caption>Share of the variance of {} (functional ANOVA of a forest over {} results; it predicts {:.0}% of the variance of trials that it has not seen)</caption>\n\
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-labelledby=\"matters\">\n<table>\n<caption>Share of the variance of {} (functional ANOVA of a forest over {} results; it predicts {:.0}% of the variance of trials that it has not seen)</caption>\n\
          <thead><tr><th scope=\"col\">param</th><th scope=\"col\" class=\"n\">share</th><th scope=\"col\" class=\"n\">95% of the trees</th><th scope=\"col\">best in the mean</th></tr></thead>\n<tbody>\n",
         safe(&answer.metric),
         answer.results,
@@ -150,7 +150,7 @@ fn what_matters(out: &mut String, answer: &Importance) {
             s.best.as_deref().map(safe).unwrap_or_default()
         );
     }
-    out.push_str("</tbody>\n</table>\n</section>\n");
+    out.push_str("</tbody>\n</table>\n</div>\n</section>\n");
 }
 
 fn trials(out: &mut String, o: &Overview, table: &Table) {
