@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -186,6 +187,64 @@ fn a_server_that_lies_fails_no_run() {
 #[test]
 fn a_server_that_never_answers_holds_no_run_up() {
     succeeds_untracked(&answers(""), "w/a");
+}
+
+/// Knows a run of somebody else beside ours, and pages through runs and histories for ever. Gives what was asked.
+fn pages_for_ever() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for (number, mut stream) in listener.incoming().flatten().enumerate() {
+            let (mut said, mut some) = (String::new(), [0; 4096]);
+            // Head and body may come in pieces; every body that matters ends with a brace.
+            while !(said.contains("\r\n\r\n") && (said.starts_with("GET") || said.ends_with('}'))) {
+                match stream.read(&mut some) {
+                    Ok(n) if n > 0 => said += &String::from_utf8_lossy(&some[..n]),
+                    _ => break,
+                }
+            }
+            let path = said.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            let ours = said.split("oppen.attempt\\\" = '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or("none");
+            let run = |id: &str, attempt: &str| {
+                let metric = serde_json::json!({"key": "loss", "value": -9, "timestamp": number, "step": number});
+                let tags = [serde_json::json!({"key": "oppen.attempt", "value": attempt})];
+                serde_json::json!({"info": {"run_id": id, "status": "RUNNING"}, "data": {"tags": tags, "metrics": [metric]}})
+            };
+            let point = |key: &str| serde_json::json!({"key": key, "value": -9, "timestamp": number, "step": number});
+            let answer = if path.contains("get-by-name") {
+                serde_json::json!({"experiment": {"experiment_id": "1"}})
+            } else if path.contains("runs/search") {
+                serde_json::json!({"runs": [run("theirs", "somebody-else"), run("ours", ours)], "next_page_token": number.to_string()})
+            } else if path.contains("get-history") {
+                serde_json::json!({"metrics": [point("loss"), point("other")], "next_page_token": number.to_string()})
+            } else {
+                serde_json::json!({})
+            };
+            all.lock().unwrap().push(path);
+            let words = answer.to_string();
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{words}", words.len());
+        }
+    });
+    (uri, asked)
+}
+
+#[test]
+fn a_server_that_pages_for_ever_and_has_others_runs_holds_nothing_up_and_mixes_nothing_up() {
+    let (uri, asked) = pages_for_ever();
+    let one = "apiVersion: oppen/v1\nkind: Workflow\nname: w\njobs:\n  a: {run: 'echo acc=0.5'}\n";
+    let folder = project(&uri, one);
+    let applied = oppen(folder.path(), &["apply", "--yes"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", String::from_utf8_lossy(&applied.stderr));
+    let status = json(folder.path(), &["status", "-o", "json"]);
+    let a = run(&status, "w/a");
+    assert_eq!((&a["status"], &a["metrics"]["acc"]["last"]), (&"succeeded".into(), &0.5.into()));
+    assert!(a["metrics"].as_object().unwrap().keys().all(|name| name == "acc" || name == "loss"), "{a}");
+    let asked = asked.lock().unwrap();
+    let of = |word: &str| asked.iter().filter(|path| path.contains(word)).count();
+    assert!(of("run_id=theirs") == 0, "the runs of others are left alone: {asked:?}");
+    assert!(of("get-history") > 2 && of("get-history") <= 1000 && of("runs/search") <= 1000, "{} {}", of("get-history"), of("runs/search"));
 }
 
 #[test]

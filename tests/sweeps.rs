@@ -2,6 +2,8 @@
 
 #[path = "sweeps/answers.rs"]
 mod answers;
+#[path = "sweeps/bad.rs"]
+mod bad;
 #[path = "sweeps/checkpoint.rs"]
 mod checkpoint;
 #[path = "sweeps/import.rs"]

@@ -1,6 +1,6 @@
 //! `oppen apply`: the plan, obeyed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use super::output::{self, style};
 use super::plan::{self, now};
 use super::progress::{Progress, failure};
 use super::session::{Place, Session};
+use super::sweep::unseen;
 use super::{backends, detach, plan_text};
-use crate::base::text::escape;
 use crate::base::{Diagnostics, Money, SourceMap, Timestamp};
 use crate::diff::{Action, Plan, outlook};
 use crate::drive::{Clock, Control, Drive, DriveError, End, Settings};
@@ -250,7 +250,11 @@ pub fn execute(
     view.finish();
     let state = engine.state();
     match end {
-        Ok(end) => finish(ground, plan, state, &view, end, clock.now().since(start)),
+        Ok(end) => {
+            let files = unseen::Files { folder: &ground.root.join(STATE_FOLDER), lineage: store.lineage() };
+            unseen::tell(state, &view.ended, files, ground.json)?;
+            finish(ground, plan, state, &view, end, clock.now().since(start))
+        }
         Err(error) => Err(stopped(error, state)),
     }
 }
@@ -334,9 +338,6 @@ fn finish(ground: &Ground<'_>, plan: &Plan, state: &State, view: &Progress, end:
             record.spec.address
         ));
     }
-    for words in silent(state, view) {
-        output::say(&format!("{} {words}", style::paint(style::CHANGE, "warning")));
-    }
     for words in barren {
         output::say(&format!("{} {words}", style::paint(style::BAD, "failed")));
     }
@@ -357,27 +358,6 @@ fn held(state: &State) {
     if state.sweeps.values().all(|s| s.paused.is_none()) {
         output::say("what is pending waits for money or for `oppen queue resume`; see `oppen queue`");
     }
-}
-
-/// Sweeps whose metric was reported by none of the trials that ended, with what was reported instead.
-fn silent(state: &State, view: &Progress) -> Vec<String> {
-    let mut seen: BTreeMap<&str, (&str, bool, BTreeSet<&str>)> = BTreeMap::new();
-    for record in view.ended.iter().filter_map(|a| state.runs.get(a)).filter(|r| !r.attempts.is_empty()) {
-        let (Some(_), Some(metric)) = (&record.spec.job.sweep, &record.spec.job.metric) else { continue };
-        let entry = seen.entry(&record.spec.job.job).or_insert((&metric.name, false, BTreeSet::new()));
-        entry.1 |= record.metrics.contains_key(metric.name.as_str());
-        entry.2.extend(record.metrics.keys().map(|k| &**k).take(8));
-    }
-    let words = |(job, (metric, _, others)): (&str, (&str, bool, BTreeSet<&str>))| {
-        let list: Vec<String> = others.iter().take(8).map(|n| format!("`{}`", escape(n))).collect();
-        let instead = if list.is_empty() {
-            "nothing was reported: print lines such as `loss=0.5`".to_owned()
-        } else {
-            format!("reported were {}", list.join(", "))
-        };
-        format!("{job}: no trial reported `{}`; {instead}", escape(metric))
-    };
-    seen.into_iter().filter(|(_, (_, reported, _))| !reported).map(words).collect()
 }
 
 /// Sweeps that are over without a result, with what became of their trials.

@@ -139,6 +139,18 @@ pub fn write<F: Forms>(targets: &[Target<F>], render: impl Fn(F) -> String) -> R
     Ok(())
 }
 
+/// Bytes that are no text, to a file or to standard output as they are.
+pub fn write_bytes(file: Option<&std::path::Path>, bytes: &[u8]) -> Result<(), Failure> {
+    match file {
+        Some(file) => std::fs::write(file, bytes).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", file.display()))),
+        None => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes)?;
+            Ok(out.flush()?)
+        }
+    }
+}
+
 /// To standard output; styles are taken out where it is no terminal.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();

@@ -10,6 +10,8 @@ use crate::record::Params;
 
 /// Most combinations of dimensions that hang together.
 pub const MAX_LOOKED_AT: u128 = 1 << 20;
+/// Most combinations that are tried to find one in which a dimension exists.
+const MAX_TRIED: u128 = 4096;
 
 /// A grid over a space.
 #[derive(Debug, Clone)]
@@ -54,7 +56,8 @@ impl Lattice {
             }
             let sizes: Vec<u64> = dims.iter().filter_map(|d| sizes.get(*d).copied()).collect();
             let count = sizes.iter().fold(1_u128, |n, s| n.saturating_mul(u128::from(*s)));
-            let free = dims.len() == 1 && !domain.constraints.iter().any(|c| c.uses.iter().any(|u| dims.contains(u)));
+            let always = dims.iter().all(|d| domain.dims.get(*d).is_none_or(|d| d.when.is_empty()));
+            let free = dims.len() == 1 && always && !domain.constraints.iter().any(|c| c.uses.iter().any(|u| dims.contains(u)));
             let mut part = Part { dims, sizes, allowed: None, len: count };
             if !free {
                 part.look(domain)?;
@@ -149,6 +152,42 @@ impl Part {
             rest /= size;
         }
     }
+}
+
+/// Dimensions whose conditions hold nowhere. Only those are told of which that is certain: where all that their conditions look at
+/// are a few values.
+#[must_use]
+pub fn never(domain: &Domain) -> Vec<usize> {
+    let dead = |dim: &usize| exists(domain, *dim) == Some(false);
+    (0..domain.dims.len()).filter(|d| domain.dims.get(*d).is_some_and(|d| !d.when.is_empty())).filter(dead).collect()
+}
+
+/// True when some combination of what a dimension hangs on lets it exist.
+fn exists(domain: &Domain, dim: usize) -> Option<bool> {
+    let mut dims = vec![dim];
+    let mut at = 0;
+    while let Some(next) = dims.get(at).copied() {
+        at += 1;
+        for needed in domain.dims.get(next)?.needs() {
+            if !dims.contains(&needed) {
+                dims.push(needed);
+            }
+        }
+    }
+    dims.remove(0);
+    let sizes = dims.iter().map(|d| u64::try_from(domain.dims.get(*d)?.dist.cardinality()?).ok()).collect::<Option<Vec<u64>>>()?;
+    let len = sizes.iter().fold(1_u128, |n, s| n.saturating_mul(u128::from(*s)));
+    let order: Vec<usize> = domain.order.iter().copied().filter(|d| *d == dim || dims.contains(d)).collect();
+    let part = Part { dims, sizes, allowed: None, len };
+    let mut digits = vec![0_u64; domain.dims.len()];
+    for rank in (0..len).take_while(|_| len <= MAX_TRIED) {
+        part.decode(rank, &mut digits);
+        let (_, active) = domain.row(&order, |d| value(domain, d, &digits)).ok()?;
+        if active.get(dim) == Some(&true) {
+            return Some(true);
+        }
+    }
+    (len <= MAX_TRIED).then_some(false)
 }
 
 /// For each dimension the first one that it hangs together with, by conditions, ties or constraints.

@@ -11,7 +11,7 @@ use super::dimension::{Raw, tied};
 use super::domain::{Domain, Places, Stuck, moves_along};
 use super::lattice::Lattice;
 use super::space::{Context, render};
-use crate::base::{Diagnostic, Diagnostics, Span, suggest, text};
+use crate::base::{Diagnostic, Diagnostics, Severity, Span, suggest, text};
 use crate::record::{Distribution, Goal, Method, Options, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
 use crate::spec::lower::Named;
 use crate::spec::scalar::Templ;
@@ -56,6 +56,14 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
     }
     if !domain.is_plain() {
         probe(method?, &domain, sweep, diags);
+        for dim in super::lattice::never(&domain) {
+            let at = reader.places.whens.get(dim).and_then(|w| w.last()).or_else(|| reader.places.parameters.get(dim)).copied();
+            let name = domain.dims.get(dim).map_or("", |d| &*d.name);
+            diags.push(
+                Diagnostic::warning("never-exists", at, format!("no trial has `{name}`: its condition holds for none of the values"))
+                    .hint("compare with values that the other parameters have"),
+            );
+        }
     }
     let spec = SearchSpec {
         space: reader.space,
@@ -71,7 +79,8 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         points,
         prune,
     };
-    (diags.as_slice().len() == before).then_some((spec, domain))
+    let wrong = diags.as_slice().iter().skip(before).any(|d| d.severity == Severity::Error);
+    (!wrong).then_some((spec, domain))
 }
 
 /// The value of a setting; templates were settled before.

@@ -9,7 +9,7 @@ use super::paths;
 use super::slot::{Compile, Slot, merged, pick};
 use super::template::{Scope, Template};
 use crate::base::{Capacity, Diagnostic, Diagnostics, Gpu, Millis, Resources, Span, Timestamp, suggest};
-use crate::record::{Estimate, Goal, JobSpec, MetricGoal, Priority, Retry, StartSpec, Work};
+use crate::record::{Estimate, Goal, JobSpec, MetricGoal, MetricPoint, Priority, Retry, StartSpec, Work};
 use crate::spec::scalar::{Cpu, GpuAsk, Memory, Plain};
 use crate::spec::types::{Defaults, EstimateDecl, Job, MetricDecl, Project, ResourcesDecl, RetryDecl, StartDecl, Workflow};
 
@@ -121,7 +121,7 @@ impl Settings {
             estimate: EstimateSlots::compile(from, cx, diags),
             labels: labels(from, cx, diags),
             start: start(job.start.as_ref().or(d.and_then(|d| d.start.as_ref())), diags),
-            metric: metric(job.metric.as_ref().or(job.sweep.as_ref().and_then(|s| s.metric.as_ref())), diags),
+            metric: metric(job.metric.as_ref().or(job.sweep.as_ref().and_then(|s| s.metric.as_ref())), from.project, diags),
         }
     }
 
@@ -436,19 +436,33 @@ fn labels(from: &From<'_>, cx: Compile<'_>, diags: &mut Diagnostics) -> Vec<(Arc
     all
 }
 
-fn metric(decl: Option<&MetricDecl>, diags: &mut Diagnostics) -> Option<MetricGoal> {
+fn metric(decl: Option<&MetricDecl>, project: Option<&Project>, diags: &mut Diagnostics) -> Option<MetricGoal> {
     let decl = decl?;
+    let name = decl.name.0.known()?;
+    // A tracking server knows other names, too.
+    let tracked = project.is_some_and(|p| p.tracking.is_some());
+    if !MetricPoint::is_name(name) && (!tracked || name.trim().is_empty()) {
+        let message = format!("no run can report a metric `{}`", crate::base::text::escape(name));
+        let hint = "a name begins with a letter or `_`, and has letters, digits, `_`, `.`, `/` and `-`";
+        diags.push(Diagnostic::error("bad-name", decl.name.0.span(), message).hint(hint));
+    }
     let (goal, span): (&str, Span) = (decl.goal.0.known()?, decl.goal.0.span());
     let goal = match goal {
         "minimize" => Goal::Minimize,
         "maximize" => Goal::Maximize,
         other => {
-            let hint = suggest::hint(other, ["minimize", "maximize"]);
+            let meant = match other.to_ascii_lowercase().as_str() {
+                "max" | "maximum" | "maximal" | "up" | "higher" | "greater" | "ascend" => Some("maximize"),
+                "min" | "minimum" | "minimal" | "down" | "lower" | "less" | "descend" => Some("minimize"),
+                _ => None,
+            };
+            let meant = meant.map(|goal| format!("did you mean `{goal}`?"));
+            let hint = meant.or_else(|| suggest::hint(other, ["minimize", "maximize"]));
             diags.push(
                 Diagnostic::error("unknown-goal", span, format!("unknown goal `{}`", crate::base::text::escape(other))).maybe_hint(hint),
             );
             return None;
         }
     };
-    Some(MetricGoal { name: decl.name.0.known()?.to_string(), goal })
+    Some(MetricGoal { name: name.to_string(), goal })
 }

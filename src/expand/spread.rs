@@ -15,7 +15,8 @@ use super::space::{self, Context, Point, Trials};
 use super::template::{Names, Scope, Template};
 use crate::base::{Address, Diagnostic, Diagnostics, Digest, SourceMap, Span, Value, suggest};
 use crate::record::{InputDigest, JobSpec, RunSpec, SweepSpec};
-use crate::spec::types::Project;
+use crate::spec::lower::Named;
+use crate::spec::types::{Parameter, Project};
 
 /// Problems of one job after which its further runs are not looked at.
 const ENOUGH: usize = 20;
@@ -71,7 +72,7 @@ impl Spreader<'_, '_> {
             Some(search) if open => search.space.parameters.iter().map(|p| Arc::clone(&p.name)).collect(),
             _ => param_names(&points),
         };
-        self.check_params(&names.params, instance.span);
+        self.check_params(&names.params, instance);
         let late_names = Names { needs: Some(instance.need_names.clone()), ..names.clone() };
         let (cx, late) = (Compile { names: &names, sources: self.sources }, Compile { names: &late_names, sources: self.sources });
         let from = From { job: decl, defaults: instance.defaults, workflow: instance.workflow, project: self.project };
@@ -177,16 +178,18 @@ impl Spreader<'_, '_> {
         self.refused.push(Refused { span, runs, job: (!problems.has_errors()).then_some(job) });
     }
 
-    fn check_params(&mut self, params: &[Arc<str>], span: Span) {
-        let mut variables: Vec<String> = Vec::new();
+    fn check_params(&mut self, params: &[Arc<str>], instance: &Instance<'_>) {
+        let mut variables: Vec<(String, Span)> = Vec::new();
         for name in params {
+            let span = written(&instance.decl, name).unwrap_or(instance.span);
             name.split('.').all(|part| names::check("a param", part, span, self.diags));
             let variable = super::command::variable_name(name);
-            if variables.contains(&variable) {
+            if let Some((_, other)) = variables.iter().find(|(v, _)| *v == variable) {
                 let message = format!("param `{name}` has the same variable as another: `OPPEN_PARAM_{variable}`");
-                self.diags.push(Diagnostic::error("name-collision", span, message).hint("give it another name"));
+                let found = Diagnostic::error("name-collision", span, message).hint("give it another name");
+                self.diags.push(if *other == span { found } else { found.related(*other, "the other") });
             }
-            variables.push(variable);
+            variables.push((variable, span));
         }
     }
 
@@ -243,6 +246,17 @@ fn described(instance: &Instance<'_>) -> DesiredJob {
         max_cost: sweep.and_then(|s| s.max_cost.as_ref()).and_then(|m| Some((*m.known()?, m.span()))),
         parallel: sweep.and_then(|s| s.parallel.as_ref()?.known()).map(|p| (*p).max(1)),
     }
+}
+
+/// Where a param is written: an axis of the matrix, a parameter of the sweep or of one of its groups.
+fn written(decl: &crate::spec::types::Job, name: &str) -> Option<Span> {
+    fn inside(members: &Named<Parameter>, name: &str) -> Option<Span> {
+        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let (_, span, parameter) = members.iter().find(|(n, ..)| &**n == first)?;
+        rest.map_or(Some(*span), |rest| inside(&parameter.parameters, rest))
+    }
+    let axis = decl.matrix.as_ref().and_then(|m| m.axes.iter().find(|(n, ..)| &**n == name)).map(|(_, span, _)| *span);
+    axis.or_else(|| inside(&decl.sweep.as_ref()?.parameters.0, name))
 }
 
 /// What ends a sweep.

@@ -356,6 +356,19 @@ pub struct MetricPoint {
     pub at: Option<Timestamp>,
 }
 
+impl MetricPoint {
+    /// Longest name that is read from lines, in bytes.
+    pub const MAX_NAME: usize = 128;
+
+    /// True for a name that a line of output can carry.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        name.len() <= Self::MAX_NAME
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'/' | b'-'))
+    }
+}
+
 /// Why an attempt or run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

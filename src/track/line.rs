@@ -11,9 +11,6 @@ use crate::record::event::MetricPoint;
 /// how far the run is.
 const STEP_NAMES: [&str; 3] = ["step", "epoch", "global_step"];
 
-/// Longest name of a metric, in bytes.
-const MAX_NAME: usize = 128;
-
 /// Adds what the line reports.
 pub fn read(line: &[u8], points: &mut Vec<MetricPoint>) {
     let plain = without_colours(line);
@@ -46,7 +43,7 @@ fn words(line: &[u8]) -> Pairs {
 fn pair(word: &[u8]) -> Option<(String, Option<f64>)> {
     let (name, value) = std::str::from_utf8(word).ok()?.split_once('=')?;
     let value = value.trim_end_matches(':');
-    is_name(name).then(|| value.parse::<f64>().ok().map(|v| (name.to_owned(), Some(v))))?
+    MetricPoint::is_name(name).then(|| value.parse::<f64>().ok().map(|v| (name.to_owned(), Some(v))))?
 }
 
 fn object(line: &[u8]) -> Pairs {
@@ -57,7 +54,7 @@ fn object(line: &[u8]) -> Pairs {
         Value::String(s) if matches!(s.as_str(), "NaN" | "Infinity" | "-Infinity") => Some(None),
         _ => None,
     };
-    fields.iter().filter(|(name, _)| is_name(name)).filter_map(|(name, v)| number(v).map(|n| (name.clone(), n))).collect()
+    fields.iter().filter(|(name, _)| MetricPoint::is_name(name)).filter_map(|(name, v)| number(v).map(|n| (name.clone(), n))).collect()
 }
 
 /// JSON knows no `NaN`, yet programs write it; as a string it can be read.
@@ -89,12 +86,6 @@ fn with_quoted_unknowns(line: &[u8]) -> Vec<u8> {
     out
 }
 
-fn is_name(name: &str) -> bool {
-    name.len() <= MAX_NAME
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'/' | b'-'))
-}
-
 /// A step is a whole number that a float holds exactly.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
 fn whole(value: Option<f64>) -> Option<i64> {
@@ -103,7 +94,7 @@ fn whole(value: Option<f64>) -> Option<i64> {
 }
 
 /// The line without `ESC [ ... letter` sequences.
-fn without_colours(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn without_colours(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if !line.contains(&0x1b) {
         return line.into();
     }

@@ -6,5 +6,6 @@
 mod line;
 pub mod mlflow;
 mod parser;
+pub mod sight;
 
 pub use parser::Parser;

@@ -96,7 +96,10 @@ fn a_sweep_tells_how_it_stands_and_what_was_best() {
     assert_eq!(best["trials"][1]["params"], serde_json::json!({"opt": {"x": 2, "lr": 1e-5}, "tag": "a\u{1b}[31mb"}));
     let csv = project.expect(&["sweep", "status", "w/train", "-o", "csv", "-o", "svg=best.svg"], 0);
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (6, "address,status,value,step,seconds,spent,params.opt.x,params.opt.lr,params.tag,why,because"));
+    assert_eq!(
+        (lines.len(), lines[0]),
+        (6, "address,status,value,step,seconds,spent,params.opt.x,params.opt.lr,params.tag,why,because,started,ended")
+    );
     assert!(lines[3].starts_with("w/train[2],failed,4,2,") && lines[3].contains(",0.00,4,0.00001,a\\x1b[31mb,,"), "{csv}");
     let svg = project.read("best.svg");
     assert!(svg.contains("loss 1 in w/train[3], of 5 trials") && svg.contains("w/train[0]: 5"), "{svg}");

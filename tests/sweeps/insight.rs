@@ -1,5 +1,7 @@
 //! Importance, comparison, pictures, the page and exports, over sweeps that really ran.
 
+use std::process::{Command, Stdio};
+
 use super::project::Project;
 
 /// The value is that of `x`, and a little of `kind`; `same` explains nothing. One word would be markup.
@@ -87,6 +89,63 @@ fn drawn(project: &Project) {
 
     let csv = project.expect(&["sweep", "export", "w/a"], 0);
     assert!(csv.lines().count() == 25 && csv.starts_with("address,status,value,step,"), "{csv}");
+    tables(project);
     let steps = project.expect(&["sweep", "export", "w/b", "-o", "steps"], 0);
     assert_eq!(steps, "address,step,value\nw/b[0],1,4.5\nw/b[1],1,3.5\nw/b[2],1,2.5\nw/b[3],1,1.5\n");
+}
+
+/// What other programs read of the export: types, nulls, values as they are.
+const READ: &str = r#"
+import io, sys
+import pyarrow.parquet as pq
+trials, steps = pq.read_table("t.parquet"), pq.read_table(io.BytesIO(sys.stdin.buffer.read()))
+for field in trials.schema:
+    print(field.name, field.type)
+for name in ["address", "value", "step", "params.x", "params.kind"]:
+    print(name, trials.column(name).to_pylist()[:2])
+rows = trials.to_pylist()
+assert all(r["started"] <= r["ended"] and r["ended"].tzinfo is not None for r in rows)
+assert sum(r["spent"] for r in rows) > 0
+print(trials.num_rows, steps.num_rows, steps.schema.types)
+note = {k.decode(): v.decode() for k, v in trials.schema.metadata.items() if k.startswith(b"oppen.")}
+print(sorted(note.items()))
+"#;
+
+fn tables(project: &Project) {
+    let two = project.expect(&["sweep", "export", "w/a", "-o", "parquet", "-o", "csv"], 64);
+    assert!(two.contains("standard output holds one Parquet file and nothing else") && two.contains("-o parquet=FILE"), "{two}");
+    assert!(project.expect(&["sweep", "export", "w/a", "-o", "parquet=t.parquet", "-o", "csv=t.csv"], 0).is_empty());
+    let file = std::fs::read(project.path().join("t.parquet")).unwrap();
+    assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1") && project.read("t.csv").lines().count() == 25);
+    let Ok(python) = std::env::var("OPPEN_TEST_MLFLOW") else {
+        eprintln!("skipped: reading Parquet with pyarrow; OPPEN_TEST_MLFLOW names no Python that has it");
+        return;
+    };
+    let mut export = project.command(&["sweep", "export", "w/a", "-o", "parquet-steps"]).stdout(Stdio::piped()).spawn().unwrap();
+    let pipe = export.stdout.take().unwrap();
+    let read = Command::new(python).args(["-c", READ]).current_dir(project.path()).stdin(pipe).output().unwrap();
+    assert!(export.wait().unwrap().success());
+    let said = String::from_utf8_lossy(&read.stdout).into_owned() + &String::from_utf8_lossy(&read.stderr);
+    insta::assert_snapshot!(said, @r#"
+    address string
+    status string
+    value double
+    step int64
+    seconds double
+    spent decimal128(18, 6)
+    params.x int64
+    params.same int64
+    params.kind string
+    why string
+    because string
+    started timestamp[us, tz=UTC]
+    ended timestamp[us, tz=UTC]
+    address ['w/a[0]', 'w/a[1]']
+    value [0.1, 0.1]
+    step [2, 2]
+    params.x [0, 0]
+    params.kind ['"<b>"', '2']
+    24 48 [DataType(string), DataType(int64), DataType(double)]
+    [('oppen.format_version', '1'), ('oppen.goal', 'minimize'), ('oppen.method', 'sweep'), ('oppen.metric', 'loss'), ('oppen.sweep', 'w/a')]
+    "#);
 }

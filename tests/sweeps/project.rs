@@ -30,7 +30,7 @@ impl Project {
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oppen"));
         command.args(args).current_dir(self.path()).env("NO_COLOR", "1").env("COLUMNS", "80").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command

@@ -117,5 +117,5 @@ fn pruning_needs_a_metric_and_a_metric_that_never_comes_is_named() {
     assert!(text.contains("`prune` judges trials by a metric, and the sweep names none"), "{text}");
     project.edit("trials: 2", "trials: 2, metric: {name: loss, goal: minimize}");
     let text = project.expect(&["apply"], 0);
-    assert!(text.contains("w/train: no trial reported `loss`; reported were `los`"), "{text}");
+    assert!(text.contains("w/train: none of 2 trials reported `loss`") && text.contains("did you mean `los`?"), "{text}");
 }

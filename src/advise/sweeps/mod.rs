@@ -84,6 +84,12 @@ pub struct Trial {
     /// How long its last attempt ran; in JSON as `seconds`.
     #[serde(rename = "seconds", serialize_with = "as_seconds")]
     pub took: Option<Millis>,
+    /// When its last attempt started.
+    #[serde(serialize_with = "as_time")]
+    pub started: Option<Timestamp>,
+    /// When it was over.
+    #[serde(serialize_with = "as_time")]
+    pub ended: Option<Timestamp>,
     /// What it tries; members of groups are called `group.member`.
     #[serde(serialize_with = "as_mapping")]
     pub params: Vec<(Arc<str>, Value)>,
@@ -118,6 +124,11 @@ fn as_seconds<S: Serializer>(took: &Option<Millis>, serializer: S) -> Result<S::
     took.map(Millis::as_secs_f64).serialize(serializer)
 }
 
+#[expect(clippy::ref_option, reason = "serde wants it so")]
+fn as_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|t| t.to_string()).serialize(serializer)
+}
+
 fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
@@ -147,6 +158,12 @@ pub fn names(state: &State) -> Vec<Arc<str>> {
 pub fn overviews(state: &State, jobs: &[Arc<str>], ground: Ground<'_>) -> Vec<Overview> {
     let groups = groups(state, jobs);
     jobs.iter().filter_map(|job| overview(state, groups.get(&**job)?, ground)).collect()
+}
+
+/// The records of a sweep's trials, by number.
+#[must_use]
+pub fn records<'s>(state: &'s State, job: &Arc<str>) -> Vec<&'s RunRecord> {
+    groups(state, std::slice::from_ref(job)).into_values().flatten().collect()
 }
 
 /// All trials of a sweep, by number.
@@ -212,6 +229,8 @@ fn trial(record: &RunRecord, ground: Ground<'_>) -> Trial {
         step: record.curve.last().map(|(step, _)| step).or_else(|| metric.and_then(|m| m.step)),
         spent: spent(record, ground),
         took: last.and_then(|a| Some(a.ended_at.unwrap_or(ground.now).since(a.started_at?))),
+        started: last.and_then(|a| a.started_at),
+        ended: record.ended_at,
         params: record.spec.params.clone(),
         why: record.why.clone(),
         because: record.because.clone(),

@@ -35,6 +35,7 @@ use crossbeam_channel::{Sender, bounded};
 
 pub use kept::{Kept, kept};
 pub use supervisor::supervise;
+pub use tail::open_plain;
 
 use super::{Backend, BackendError};
 use crate::base::{AttemptId, Millis};

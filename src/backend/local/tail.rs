@@ -130,7 +130,9 @@ impl Stream {
     }
 }
 
-fn open_plain(path: &Path, offset: u64) -> Option<File> {
+/// Opens a file of a run from a place on; neither a link nor anything else that is no file.
+#[must_use]
+pub fn open_plain(path: &Path, offset: u64) -> Option<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).ok()?;
     let mut file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;

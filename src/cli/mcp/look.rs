@@ -293,12 +293,12 @@ fn attempt(a: &crate::record::Attempt) -> Value {
 
 /// `sweep_status`
 pub fn sweep(hands: &Hands, args: JobRef, _: &Talk<'_>) -> Answer<SweepView> {
-    let all = crate::cli::sweep::status::overviews(&hands.here, &args.job_id).map_err(|failure| {
+    let all = crate::cli::sweep::status::values(&hands.here, &args.job_id).map_err(|failure| {
         let unknown = failure.exit == Exit::Error;
         let told = refusal(failure);
         if unknown { Refusal { code: Code::NotFound, ..told } } else { told }
     })?;
-    let sweeps = all.iter().filter_map(|o| serde_json::to_value(o).ok()).map(shown).collect();
+    let sweeps = all.into_iter().map(shown).collect();
     Ok(SweepView { sweeps })
 }
 

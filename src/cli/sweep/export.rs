@@ -1,21 +1,27 @@
 //! `oppen sweep export`: trials for other programs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::super::exit::{Exit, Outcome};
+use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output;
+use super::parquet::{self, Column};
 use super::{Desk, status};
-use crate::advise::sweeps as sweep;
-use crate::advise::sweeps::table::Table;
+use crate::advise::sweeps::table::{Row, Table};
+use crate::advise::sweeps::{self as sweep, Trial};
 use crate::base::text::escape;
+use crate::record::Goal;
 
 /// `sweep export`
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The sweep: WORKFLOW/JOB
     pub address: String,
-    /// Output: csv (a line a trial), steps (CSV, a line a reported step), each with =FILE to write a file; may be given again
+    /// Output: csv or parquet (a row a trial), steps or parquet-steps (a row a reported step), each with =FILE to write a file; may be
+    /// given again. Parquet goes to a file or into a pipe
     #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
     pub output: Vec<output::Target<Shape>>,
 }
@@ -27,21 +33,99 @@ pub enum Shape {
     Csv,
     /// A line a step.
     Steps,
+    /// A row a trial, with types.
+    Parquet,
+    /// A row a step, with types.
+    ParquetSteps,
+}
+
+impl Shape {
+    const fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Steps)
+    }
 }
 
 impl output::Forms for Shape {
-    const ALL: &'static [(&'static str, Self)] = &[("csv", Self::Csv), ("steps", Self::Steps)];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("csv", Self::Csv), ("steps", Self::Steps), ("parquet", Self::Parquet), ("parquet-steps", Self::ParquetSteps)];
 }
 
 /// Writes it.
 pub fn run(here: &Path, args: &Args) -> Outcome {
+    let (texts, tables): (Vec<_>, Vec<_>) = args.output.iter().cloned().partition(|target| target.form.is_text());
+    let shown = |target: &output::Target<Shape>| target.file.is_none();
+    if tables.iter().any(shown) && std::io::stdout().is_terminal() {
+        let hint = "name a file, as in `-o parquet=trials.parquet`, or write into a pipe";
+        return Err(Failure::new(Exit::Usage, "Parquet is bytes that a terminal cannot show").hint(hint));
+    }
+    if let (Some(table), true) = (tables.iter().find(|t| shown(t)), args.output.iter().filter(|t| shown(t)).count() > 1) {
+        let words = "standard output holds one Parquet file and nothing else";
+        let form = if table.form == Shape::Parquet { "parquet" } else { "parquet-steps" };
+        return Err(Failure::new(Exit::Usage, words).hint(format!("name a file for the other forms, or `-o {form}=FILE`")));
+    }
     let desk = Desk::open(here)?;
     let job = desk.one(&args.address)?;
-    output::write(&args.output, |shape| match shape {
-        Shape::Csv => status::csv(&sweep::trials(&desk.state, &job, desk.ground())),
-        Shape::Steps => steps(&desk.table(&job)),
-    })?;
+    if !texts.is_empty() || tables.is_empty() {
+        output::write(&texts, |shape| match shape {
+            Shape::Steps => steps(&desk.table(&job)),
+            _ => status::csv(&sweep::trials(&desk.state, &job, desk.ground())),
+        })?;
+    }
+    for target in tables {
+        let bytes = match target.form {
+            Shape::ParquetSteps => step_rows(&desk.table(&job).rows, &notes(&desk, &job))?,
+            _ => trial_rows(&sweep::trials(&desk.state, &job, desk.ground()), &notes(&desk, &job))?,
+        };
+        output::write_bytes(target.file.as_deref(), &bytes)?;
+    }
     Ok(Exit::Done)
+}
+
+/// What a file says of itself beside its columns.
+fn notes(desk: &Desk, job: &Arc<str>) -> Vec<(&'static str, String)> {
+    let mut notes = vec![("oppen.format_version", "1".to_owned()), ("oppen.sweep", job.to_string())];
+    for overview in desk.overviews(std::slice::from_ref(job)) {
+        notes.push(("oppen.method", overview.method.to_owned()));
+        if let Some(metric) = overview.metric {
+            notes.push(("oppen.metric", metric.name));
+            notes.push(("oppen.goal", if metric.goal == Goal::Maximize { "maximize" } else { "minimize" }.to_owned()));
+        }
+    }
+    notes
+}
+
+/// The columns of the CSV, with types.
+fn trial_rows(trials: &[Trial], notes: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+    let mut seen = BTreeSet::new();
+    let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();
+    let mut columns = vec![
+        ("address".to_owned(), Column::texts(trials.iter().map(|t| Some(t.address.as_str())))),
+        ("status".to_owned(), Column::texts(trials.iter().map(|t| Some(t.status.word())))),
+        ("value".to_owned(), Column::Number(trials.iter().map(|t| t.value).collect())),
+        ("step".to_owned(), Column::Whole(trials.iter().map(|t| t.step).collect())),
+        ("seconds".to_owned(), Column::Number(trials.iter().map(|t| t.took.map(crate::base::Millis::as_secs_f64)).collect())),
+        ("spent".to_owned(), Column::amounts(trials.iter().map(|t| t.spent))),
+    ];
+    for name in names {
+        let of = |t: &'_ Trial| t.params.iter().position(|(k, _)| k == name);
+        let cells = trials.iter().map(|t| of(t).and_then(|i| t.params.get(i)).map(|(_, v)| v));
+        columns.push((format!("params.{name}"), Column::values(cells)));
+    }
+    columns.push(("why".to_owned(), Column::texts(trials.iter().map(|t| t.why.as_deref()))));
+    columns.push(("because".to_owned(), Column::texts(trials.iter().map(|t| t.because.as_deref()))));
+    columns.push(("started".to_owned(), Column::times(trials.iter().map(|t| t.started))));
+    columns.push(("ended".to_owned(), Column::times(trials.iter().map(|t| t.ended))));
+    parquet::file(&columns, notes)
+}
+
+fn step_rows(rows: &[Row], notes: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+    let all = || rows.iter().flat_map(|row| row.curve.iter().map(move |point| (row.trial.address.as_str(), point)));
+    let columns = [
+        ("address".to_owned(), Column::texts(all().map(|(address, _)| Some(address)))),
+        ("step".to_owned(), Column::Whole(all().map(|(_, (step, _))| Some(*step)).collect())),
+        ("value".to_owned(), Column::Number(all().map(|(_, (_, value))| Some(*value)).collect())),
+    ];
+    parquet::file(&columns, notes)
 }
 
 fn steps(table: &Table) -> String {

@@ -6,10 +6,13 @@ mod compare;
 mod export;
 mod import;
 mod importance;
+mod live;
+mod parquet;
 mod plot;
 mod report;
 mod list;
 pub mod status;
+pub mod unseen;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -157,6 +160,19 @@ impl Desk {
                 Err(Failure::new(Exit::Usage, message).hint(format!("name one of {}", escape(&all.join(", ")))))
             }
         }
+    }
+
+    /// Overviews, and what to say of a metric that no trial gave a value.
+    fn whole(&self, jobs: &[Arc<str>]) -> Vec<status::Whole> {
+        let folder = self.place.state_folder();
+        let files = unseen::Files { folder: &folder, lineage: self.store.lineage() };
+        // Files are read only where no value is known.
+        let unseen = |o: &Overview| o.best.is_none().then(|| unseen::of(&sweep::records(&self.state, &o.sweep), files)).flatten();
+        let with = |o: Overview| {
+            let unseen = unseen(&o);
+            (o, unseen)
+        };
+        self.overviews(jobs).into_iter().map(with).collect()
     }
 
     fn table(&self, job: &Arc<str>) -> Table {

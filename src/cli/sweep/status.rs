@@ -4,17 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{self, fit, pad, style, unicode, width};
-use super::super::signals;
-use super::{Desk, brief, cost, counts, params, shown};
+use super::unseen::Unseen;
+use super::{Desk, brief, cost, counts, live, params, shown};
 use crate::advise::sweeps::{self as sweep, Overview, Point, Trial};
 use crate::base::text::escape;
 
@@ -57,59 +55,52 @@ impl output::Forms for Shape {
 pub fn run(here: &Path, args: &Args) -> Outcome {
     let desk = Desk::open(here)?;
     if args.watch {
-        return watch(desk, &args.address);
+        return live::watch(desk, &args.address);
     }
     let alone = args.output.iter().any(|target| matches!(target.form, Shape::Csv | Shape::Svg));
     let jobs = if alone { vec![desk.one(&args.address)?] } else { desk.names(Some(&args.address))? };
-    let all = desk.overviews(&jobs);
+    let all = desk.whole(&jobs);
     output::write(&args.output, |shape| match shape {
-        Shape::Text => text(&all),
-        Shape::Json => output::json(&json!({"format_version": 1, "sweeps": all})),
+        Shape::Text => text(&all, None),
+        Shape::Json => output::json(&json!({"format_version": 1, "sweeps": all.iter().map(value).collect::<Vec<_>>()})),
         Shape::Csv => jobs.iter().map(|job| csv(&sweep::trials(&desk.state, job, desk.ground()))).collect(),
-        Shape::Svg => all.iter().map(|o| o.chart().svg()).collect(),
+        Shape::Svg => all.iter().map(|(o, _)| o.chart().svg()).collect(),
     })?;
     Ok(Exit::Done)
 }
 
-/// Sweeps that an address or a pattern names, as they stand.
-pub fn overviews(here: &Path, address: &str) -> Result<Vec<Overview>, Failure> {
+/// Sweeps that an address or a pattern names, as they stand, for programs.
+pub fn values(here: &Path, address: &str) -> Result<Vec<Value>, Failure> {
     let desk = Desk::open(here)?;
-    Ok(desk.overviews(&desk.names(Some(address))?))
+    Ok(desk.whole(&desk.names(Some(address))?).iter().map(value).collect())
 }
 
-/// On a terminal in place; in a pipe one text after the other, when something changed.
-fn watch(mut desk: Desk, address: &str) -> Outcome {
-    let (interrupts, terminal) = (signals::listen()?, std::io::stdout().is_terminal());
-    let mut before = None;
+fn value((overview, unseen): &Whole) -> Value {
+    let mut value = serde_json::to_value(overview).unwrap_or_default();
+    if let (Some(fields), Some(unseen)) = (value.as_object_mut(), unseen) {
+        fields.insert("metric_unseen".to_owned(), serde_json::to_value(unseen).unwrap_or_default());
+    }
+    value
+}
+
+/// A sweep, and what to say of a metric that none of its trials gave a value.
+pub type Whole = (Overview, Option<Unseen>);
+
+/// Sweeps in words. With a number of lines, no more than that: the tables are cut, never the heads.
+pub fn text(all: &[Whole], rows: Option<usize>) -> String {
+    let Some(rows) = rows else { return all.iter().map(|w| one(w, (LIVE, sweep::TOP))).collect::<Vec<_>>().join("\n") };
+    let mut shown = (LIVE, sweep::TOP);
     loop {
-        let all = desk.overviews(&desk.names(Some(address))?);
-        // Times go on by themselves; a pipe wants what happened.
-        let facts: Vec<_> = all.iter().map(|o| (o.counts, o.paused.clone(), o.curve.len(), values(&o.live))).collect();
-        if terminal {
-            output::print(&format!("\x1b[H\x1b[J{}", text(&all)))?;
-        } else if before.as_ref() != Some(&facts) {
-            output::print(&format!("{}{}", if before.is_some() { "\n" } else { "" }, text(&all)))?;
+        let text = all.iter().map(|w| one(w, shown)).collect::<Vec<_>>().join("\n");
+        if shown == (0, 0) || text.lines().count() <= rows {
+            return text;
         }
-        before = Some(facts);
-        if all.iter().all(Overview::is_over) {
-            return Ok(Exit::Done);
-        }
-        if interrupts.recv_timeout(Duration::from_secs(1)).is_ok() {
-            return Ok(Exit::Interrupted);
-        }
-        desk.refresh()?;
+        // What runs is worth at least as much as what was best.
+        if shown.0 > shown.1 { shown.0 -= 1 } else { shown.1 -= 1 }
     }
 }
 
-fn values(trials: &[Trial]) -> Vec<(Option<i64>, Option<f64>)> {
-    trials.iter().map(|t| (t.step, t.value)).collect()
-}
-
-fn text(all: &[Overview]) -> String {
-    all.iter().map(one).collect::<Vec<_>>().join("\n")
-}
-
-fn one(o: &Overview) -> String {
+fn one((o, unseen): &Whole, most: (usize, usize)) -> String {
     let mut out = style::paint(style::BOLD, &escape(&o.sweep));
     let goal = o.metric.as_ref().map(|m| {
         let word = if m.goal == crate::record::Goal::Maximize { "maximize" } else { "minimize" };
@@ -136,15 +127,18 @@ fn one(o: &Overview) -> String {
         let results = format!("{} result{}", last.results, if last.results == 1 { "" } else { "s" });
         line("curve", &format!("{}  {} to {}, {results}", spark(&o.curve, unicode()), shown(Some(first.best)), shown(Some(last.best))));
     }
-    if !o.live.is_empty() {
-        let rest = o.live.len().saturating_sub(LIVE);
-        table(&mut out, "Running", o.live.get(..LIVE).unwrap_or(&o.live), o.metric.is_some());
+    if let Some(unseen) = unseen {
+        let _ = write!(out, "\n{} {}", style::paint(style::CHANGE, "warning"), unseen.text());
+    }
+    if !o.live.is_empty() && most.0 > 0 {
+        table(&mut out, "Running", o.live.get(..most.0).unwrap_or(&o.live), o.metric.is_some());
+        let rest = o.live.len().saturating_sub(most.0);
         if rest > 0 {
             let _ = writeln!(out, "  and {rest} more");
         }
     }
-    if !o.top.is_empty() {
-        table(&mut out, "Best", &o.top, true);
+    if !o.top.is_empty() && most.1 > 0 {
+        table(&mut out, "Best", o.top.get(..most.1).unwrap_or(&o.top), true);
     }
     out
 }
@@ -187,14 +181,14 @@ pub(super) fn csv(trials: &[Trial]) -> String {
     let mut seen = BTreeSet::new();
     let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();
     let heads: String = names.iter().map(|n| format!(",{}", quoted(&format!("params.{}", escape(n))))).collect();
-    let mut out = format!("address,status,value,step,seconds,spent{heads},why,because\n");
+    let mut out = format!("address,status,value,step,seconds,spent{heads},why,because,started,ended\n");
     for t in trials {
         let param = |name: &Arc<str>| t.params.iter().find(|(k, _)| k == name).map(|(_, v)| v);
         let cells: String = names.iter().map(|n| format!(",{}", param(n).map(|v| cell(v, quoted)).unwrap_or_default())).collect();
         let words = |w: &Option<Arc<str>>| quoted(&escape(w.as_deref().unwrap_or_default()));
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{}{cells},{},{}",
+            "{},{},{},{},{},{}{cells},{},{},{},{}",
             quoted(&escape(t.address.as_str())),
             t.status.word(),
             t.value.map(|v| v.to_string()).unwrap_or_default(),
@@ -203,6 +197,8 @@ pub(super) fn csv(trials: &[Trial]) -> String {
             t.spent.map(crate::base::Money::decimal).unwrap_or_default(),
             words(&t.why),
             words(&t.because),
+            t.started.map(|at| at.to_string()).unwrap_or_default(),
+            t.ended.map(|at| at.to_string()).unwrap_or_default(),
         );
     }
     out

@@ -174,8 +174,9 @@ impl Client {
             }
             token = next.map(str::to_owned);
         }
-        // What the server adds beyond the question is not looked at.
-        runs.retain(|r: &Remote| tag != super::TAG_ATTEMPT || r.attempt == value);
+        // What the server adds beyond the question is not looked at, nor what it says twice.
+        let mut seen = rustc_hash::FxHashSet::default();
+        runs.retain(|r: &Remote| (tag != super::TAG_ATTEMPT || r.attempt == value) && seen.insert(r.id.clone()));
         Ok(runs)
     }
 }

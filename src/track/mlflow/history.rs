@@ -14,8 +14,8 @@ use crate::record::event::MetricPoint;
 
 /// Points of one page.
 const PAGE: usize = 1000;
-/// Pages of one metric that one look reads at the most; the rest follows with the next look.
-const PAGES: usize = 50;
+/// Pages that one look at a run reads at the most, all metrics together; the rest follows with the next look.
+const PAGES: usize = 200;
 /// Metrics of one run that are read at the most.
 const METRICS: usize = 200;
 
@@ -46,20 +46,28 @@ impl Client {
     pub fn news(&self, run: &Remote, cursor: &mut Cursor, all: bool) -> Result<Vec<MetricPoint>, MlflowError> {
         cursor.link = self.link(&run.id);
         let positions = cursor.runs.entry(run.id.clone()).or_default();
-        let mut news = Vec::new();
+        let (mut news, mut pages) = (Vec::new(), PAGES);
         for (name, latest) in run.latest.iter().take(METRICS) {
             let position = positions.entry(name.clone()).or_default();
-            if all || position.latest != *latest {
-                self.read(&run.id, name, position, &mut news)?;
+            if (all || position.latest != *latest) && self.read(&run.id, name, position, &mut pages, &mut news)? {
                 position.latest.clone_from(latest);
             }
         }
         Ok(news)
     }
 
-    fn read(&self, run: &str, name: &str, position: &mut Position, news: &mut Vec<MetricPoint>) -> Result<(), MlflowError> {
+    /// True when that was the last page.
+    fn read(
+        &self,
+        run: &str,
+        name: &str,
+        position: &mut Position,
+        pages: &mut usize,
+        news: &mut Vec<MetricPoint>,
+    ) -> Result<bool, MlflowError> {
         let size = PAGE.to_string();
-        for _ in 0..PAGES {
+        while *pages > 0 {
+            *pages -= 1;
             let mut query = vec![("run_id", run), ("metric_key", name), ("max_results", size.as_str())];
             query.extend(position.token.as_deref().map(|t| ("page_token", t)));
             let page = self.get("metrics/get-history", &query)?;
@@ -74,11 +82,11 @@ impl Client {
                 }
                 _ => {
                     position.seen = position.seen.max(points.len());
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 
