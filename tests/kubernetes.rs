@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "kubernetes/sweeps.rs"]
+mod sweeps;
+
 /// A project in a namespace of its own.
 struct Project {
     folder: tempfile::TempDir,
@@ -20,6 +23,7 @@ struct Project {
 impl Drop for Project {
     fn drop(&mut self) {
         self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        self.kubectl(&["delete", "pv", &format!("workspace-{}", self.namespace), "--ignore-not-found", "--wait=false"]);
     }
 }
 

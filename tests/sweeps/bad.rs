@@ -59,6 +59,8 @@ fn a_metric_without_a_value_is_named_with_what_was_seen_on_which_lines() {
     assert_eq!((&value["missed"][0]["line"], &value["reported"][0]["first"]), (&2.into(), &3.into()), "{value:#}");
     let again = project.expect(&["apply", "-o", "json"], 0);
     assert!(!again.contains("metric-unseen"), "nothing ended: {again}");
+    let list = project.expect(&["sweep", "list"], 0);
+    assert!(list.contains("no trial gave val_loss a value: `oppen sweep status w/lost` tells more"), "{list}");
     // A finished trial of what never finds a value is not run again, and does not stop the sweep.
     assert_eq!(project.statuses("w/odd"), ["succeeded"; 12]);
 }

@@ -24,10 +24,12 @@ const ASHA: &str = "  train:
 #[test]
 fn killed_in_the_middle_of_two_hundred_trials_none_is_lost_and_none_is_doubled() {
     let project = Project::new("pool: {max_concurrent: 60}\n", ASHA);
-    let mut apply = project.start(&["apply"]);
-    project.until("forty starts", || project.read("starts").lines().count() >= 40);
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    for starts in [40, 90, 150] {
+        let mut apply = project.start(&["apply"]);
+        project.until("starts", || project.read("starts").lines().count() >= starts);
+        apply.kill().unwrap();
+        apply.wait().unwrap();
+    }
     let text = project.expect(&["apply"], 0);
     assert!(text.contains("pruned at loss 0."), "{text}");
     let runs = project.runs();

@@ -159,9 +159,9 @@ pub fn slices(title: &str, note: &str, up: &Axis, panels: &[(Axis, Vec<Thing>)])
 /// What a model thinks over two params, with the trials on it. Rows of cells go from the bottom up.
 #[must_use]
 pub fn heat(title: &str, note: &str, (across, up): (&Axis, &Axis), cells: &[Vec<f64>], things: &[Thing], ends: (&str, &str)) -> String {
-    let (width, height) = (640.0, 470.0);
+    let (width, height) = (640.0, 478.0);
     let mut out = open(width, height, title, note);
-    let frame = Frame { left: 96.0, top: 66.0, width: 430.0, height: 330.0 };
+    let frame = Frame { left: 96.0, top: 74.0, width: 430.0, height: 330.0 };
     for (j, row) in cells.iter().enumerate() {
         let (tall, wide) = (frame.height / count(cells.len()), frame.width / count(row.len().max(1)));
         for (i, bad) in row.iter().enumerate() {
@@ -177,7 +177,7 @@ pub fn heat(title: &str, note: &str, (across, up): (&Axis, &Axis), cells: &[Vec<
         }
     }
     frame.labels(&mut out, across, up, true);
-    for thing in things {
+    for thing in worst_first(things.iter().map(|t| t.bad)).into_iter().filter_map(|i| things.get(i)) {
         let [x, y] = thing.at[..] else { continue };
         if x.is_nan() || y.is_nan() {
             continue;
@@ -213,7 +213,7 @@ pub fn heat(title: &str, note: &str, (across, up): (&Axis, &Axis), cells: &[Vec<
 pub fn curves(title: &str, note: &str, across: &Axis, up: &Axis, lines: &[Curve]) -> String {
     let (width, height) = (760.0, 400.0);
     let mut out = open(width, height, title, note);
-    let frame = Frame { left: 78.0, top: 66.0, width: width - 102.0, height: height - 66.0 - 50.0 };
+    let frame = Frame { left: 78.0, top: 74.0, width: width - 102.0, height: height - 74.0 - 50.0 };
     frame.grid(&mut out, across, up, true);
     for i in worst_first(lines.iter().map(|l| l.bad)) {
         let Some(line) = lines.get(i) else { continue };
@@ -319,7 +319,7 @@ impl Frame {
                 out,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 self.left - 7.0,
-                self.top - 5.0,
+                self.top - 12.0,
                 safe(&cut(&up.name, self.left - 10.0))
             );
         }

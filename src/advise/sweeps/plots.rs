@@ -34,6 +34,21 @@ fn axis(axis: &Axis, wanted: usize) -> panel::Axis {
     panel::Axis { name: axis.name.to_string(), ticks: made }
 }
 
+/// The axis of a param. One that has whole numbers alone has no others at its ticks.
+fn param(table: &Table, a: &Axis, wanted: usize) -> panel::Axis {
+    let values = || table.rows.iter().filter_map(|r| r.trial.params.iter().find(|(n, _)| *n == a.name)).map(|(_, v)| v);
+    let mut made = axis(a, wanted);
+    if let Kind::Numbers { low, high, .. } = a.kind
+        && values().all(|v| v.is_i64() || v.is_null())
+    {
+        made.ticks.retain(|(_, text)| !text.contains('.') || text.contains('e'));
+        if made.ticks.len() < 2 {
+            made.ticks = [low, high].into_iter().map(|v| (a.place(Some(&v.into())), Unit::Number.show(v))).collect();
+        }
+    }
+    made
+}
+
 /// The metric as an axis: values far out on the bad side lie on its edge.
 fn metric(table: &Table) -> Axis {
     let sign = if table.maximizes() { -1.0 } else { 1.0 };
@@ -76,7 +91,7 @@ fn note(table: &Table) -> String {
 #[must_use]
 pub fn parallel(table: &Table) -> String {
     let value = metric(table);
-    let mut axes: Vec<panel::Axis> = table.axes.iter().map(|a| axis(a, 6)).collect();
+    let mut axes: Vec<panel::Axis> = table.axes.iter().map(|a| param(table, a, 6)).collect();
     axes.push(axis(&value, 6));
     let thing = |(row, bad): (&Row, f64)| Thing {
         at: row.at.iter().copied().chain([value.place(row.trial.value.map(Into::into).as_ref())]).collect(),
@@ -98,7 +113,7 @@ pub fn slices(table: &Table) -> String {
             bad: *bad,
             label: label(table, row),
         };
-        (axis(a, 4), rows.iter().map(thing).collect::<Vec<_>>())
+        (param(table, a, 4), rows.iter().map(thing).collect::<Vec<_>>())
     };
     let panels: Vec<(panel::Axis, Vec<Thing>)> = table.axes.iter().enumerate().map(one).collect();
     panel::slices(&format!("{} of {} by param", table.metric_name(), table.sweep), &note(table), &axis(&value, 5), &panels)
@@ -153,7 +168,7 @@ pub fn contour(table: &Table, pair: Option<(&str, &str)>) -> Result<String, (Str
     let fit = (model.forest.fit.max(0.0) * 100.0).round();
     let note = format!("a forest's mean over all other params, from {} results; it explains {fit}% of what it has not seen", things.len());
     let ends = (Unit::Number.show(good), Unit::Number.show(bad));
-    Ok(panel::heat(&title, &note, (&axis(across, 5), &axis(up, 6)), &cells, &things, (&ends.0, &ends.1)))
+    Ok(panel::heat(&title, &note, (&param(table, across, 5), &param(table, up, 6)), &cells, &things, (&ends.0, &ends.1)))
 }
 
 /// The metric by step, a line a trial.

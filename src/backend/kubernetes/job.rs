@@ -39,6 +39,8 @@ pub fn of(launch: &Launch, settings: &Settings, classes: &[String]) -> Result<Jo
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
+        // As process 1 of its own, a program without a handler never hears that it is to end.
+        "shareProcessNamespace": true,
         "terminationGracePeriodSeconds": seconds(job.grace),
         "securityContext": {"runAsNonRoot": true, "runAsUser": settings.user, "runAsGroup": settings.user, "fsGroup": settings.user, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],

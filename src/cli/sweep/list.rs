@@ -54,6 +54,9 @@ fn text(all: &[Overview]) -> String {
                 let key = best.address.key().unwrap_or_default();
                 format!("best {} {} in [{}] with {}", escape(&metric.name), shown(best.value), escape(key), params(best))
             }
+            (None, Some(metric)) if o.is_over() => {
+                format!("no trial gave {} a value: `oppen sweep status {}` tells more", escape(&metric.name), escape(&o.sweep))
+            }
             (None, Some(metric)) => format!("no value of {} yet", escape(&metric.name)),
             _ => "no metric".to_owned(),
         };

@@ -167,7 +167,7 @@ mod tests {
             rows,
             [
                 "{value: 0.5, spent: 0.020500, ended: null, params.on: true, why: \"a\n\u{1b}b\"}",
-                "{value: null, spent: null, ended: 2023-11-14 22:13:20.123 +00:00, params.on: null, why: null}"
+                "{value: null, spent: null, ended: 2023-11-14 22:13:20.123000 +00:00, params.on: null, why: null}"
             ]
         );
         let note = reader.metadata().file_metadata().key_value_metadata().unwrap()[0].clone();

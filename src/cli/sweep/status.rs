@@ -229,4 +229,42 @@ mod tests {
         assert_eq!(spark(&points(&many), true), format!("{}▁", "█".repeat(39)));
         assert_eq!(spark(&[], true), "");
     }
+
+    #[test]
+    fn the_tables_are_cut_to_the_lines_that_there_are_and_the_heads_are_not() {
+        let trial = |n: usize| Trial {
+            address: Address::new("w", "t", Some(&n.to_string())),
+            status: crate::record::RunStatus::Running,
+            value: None,
+            step: None,
+            spent: None,
+            took: None,
+            started: None,
+            ended: None,
+            params: Vec::new(),
+            why: None,
+            because: None,
+        };
+        let trials: Vec<Trial> = (0..12).map(trial).collect();
+        let overview = Overview {
+            sweep: "w/t".into(),
+            method: "tpe",
+            metric: None,
+            trials: 12,
+            counts: crate::record::Tally::default(),
+            paused: None,
+            spent: None,
+            held: crate::base::Money::ZERO,
+            max_cost: None,
+            best: None,
+            curve: Vec::new(),
+            live: trials.clone(),
+            top: trials.into_iter().take(10).collect(),
+        };
+        let all = [(overview, None)];
+        let lines = |rows| text(&all, rows).lines().count();
+        assert_eq!((lines(None), lines(Some(100))), (4 + 3 + 10 + 1 + 3 + 10, 4 + 3 + 10 + 1 + 3 + 10));
+        assert_eq!((lines(Some(23)), lines(Some(13)), lines(Some(2))), (23, 13, 4));
+        assert!(text(&all, Some(23)).contains("and 6 more"));
+    }
 }
