@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::counts::Tally;
 use super::lock::Lock;
 use super::wire::{StoredSpec, event_text};
 use super::{Store, StoreError, ledger, samples};
@@ -66,9 +67,12 @@ impl Store {
             for sweep in events.iter().filter_map(Event::sweep) {
                 project_sweep(&tx, state, sweep).map_err(io)?;
             }
+            let mut tally = Tally::default();
             for address in touched {
+                tally.note(&tx, state, address).map_err(io)?;
                 project(&tx, &mut jobs, state, address).map_err(io)?;
             }
+            tally.write(&tx).map_err(io)?;
             for id in answered {
                 tx.execute("DELETE FROM requests WHERE id = ?1", [id]).map_err(io)?;
             }
@@ -211,7 +215,7 @@ impl Store {
         Ok(())
     }
 
-    fn wrong(&self, error: &serde_json::Error) -> StoreError {
+    pub(super) fn wrong(&self, error: &serde_json::Error) -> StoreError {
         StoreError::Corrupt { path: self.path.clone(), detail: error.to_string(), backup: super::backup::newest(self.folder()) }
     }
 

@@ -1,47 +1,38 @@
 //! Looks at the state for people that cost what is shown, not what is known.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::params;
 
 use super::{Store, StoreError};
 use crate::base::{Money, Timestamp};
-use crate::record::{RunRecord, State};
+use crate::record::{JobSpec, RunRecord, State};
 
 /// Length of a slot of sums, in milliseconds.
 const SLOT: i64 = 900_000;
+/// Open runs that are looked at to see which jobs they are of.
+const LOOKED_AT: i64 = 10_000;
 /// How a run can have ended.
 const OVER: [&str; 6] = ["succeeded", "failed", "cancelled", "skipped", "pruned", "unneeded"];
 const COLUMNS: &str = "SELECT address, fingerprint, job, spec, body FROM runs INDEXED BY runs_by_end";
 
 impl Store {
-    /// Runs by status.
+    /// Jobs of the first runs that are not over, as they are set, with how many of these each has; most first.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn counts(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        self.tally("SELECT body ->> '$.status', count(*) FROM runs INDEXED BY runs_by_end GROUP BY body ->> '$.status'", [])
-    }
-
-    /// Runs of a job by status.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn counts_of(&self, job: &str) -> Result<BTreeMap<String, u64>, StoreError> {
-        let sql = "SELECT body ->> '$.status', count(*) FROM runs \
-            WHERE address = ?1 OR (address >= ?1 || '[' AND address < ?1 || '\\') GROUP BY 1";
-        self.tally(sql, [job])
-    }
-
-    fn tally(&self, sql: &str, params: impl rusqlite::Params) -> Result<BTreeMap<String, u64>, StoreError> {
+    /// When they cannot be read.
+    pub fn open_jobs(&self, most: usize) -> Result<Vec<(Arc<JobSpec>, u64)>, StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
+        let sql = "SELECT body, n FROM (SELECT job, count(*) AS n FROM (SELECT job FROM runs INDEXED BY runs_open \
+            WHERE body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping') LIMIT ?1) GROUP BY job) \
+            JOIN jobs ON id = job ORDER BY n DESC LIMIT ?2";
         let mut query = self.db.prepare_cached(sql).map_err(io)?;
-        let mut rows = query.query(params).map_err(io)?;
-        let mut all = BTreeMap::new();
+        let mut rows = query.query(params![LOOKED_AT, i64::try_from(most).unwrap_or(i64::MAX)]).map_err(io)?;
+        let mut all = Vec::new();
         while let Some(row) = rows.next().map_err(io)? {
-            let word: Option<String> = row.get(0).map_err(io)?;
-            let count: i64 = row.get(1).map_err(io)?;
-            all.insert(word.unwrap_or_default(), u64::try_from(count).unwrap_or(0));
+            let text = row.get_ref(0).and_then(|v| v.as_str().map_err(Into::into)).map_err(io)?;
+            let job: JobSpec = serde_json::from_str(text).map_err(|e| self.wrong(&e))?;
+            all.push((Arc::new(job), u64::try_from(row.get::<_, i64>(1).map_err(io)?).unwrap_or(0)));
         }
         Ok(all)
     }

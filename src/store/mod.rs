@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod counts;
 mod journal;
 mod ledger;
 mod lock;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Format of the database; a newer one is refused.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -20,8 +20,11 @@ CREATE TABLE IF NOT EXISTS runs (
     address TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, job INTEGER NOT NULL REFERENCES jobs (id), spec TEXT NOT NULL, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 -- What is not over is found without reading what is.
 CREATE INDEX IF NOT EXISTS runs_open ON runs (address) WHERE body ->> '$.status' IN ('pending', 'launching', 'running', 'stopping');
--- Counted by status, and the last that ended found, without reading them all.
+-- The last that ended are found without reading them all.
 CREATE INDEX IF NOT EXISTS runs_by_end ON runs (body ->> '$.status', body ->> '$.ended_at');
+-- Runs by status, of each job and (under no name) of all, kept in the same transaction.
+CREATE TABLE IF NOT EXISTS counts (
+    job TEXT NOT NULL, status TEXT NOT NULL, runs INTEGER NOT NULL, PRIMARY KEY (job, status)) STRICT, WITHOUT ROWID;
 -- Last generation of runs that left the state.
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- Sweeps under way or paused: part of the fold.
@@ -63,6 +66,7 @@ pub fn create(db: &Connection) -> rusqlite::Result<()> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     let made = db
         .execute_batch(TABLES)
+        .and_then(|()| db.execute_batch(super::counts::RECOUNT))
         .and_then(|()| db.execute("INSERT OR IGNORE INTO meta VALUES ('lineage', ?1)", [uuid::Uuid::new_v4().simple().to_string()]))
         .and_then(|_| db.execute("INSERT OR IGNORE INTO lock VALUES (1, 0, NULL, 0)", []))
         .and_then(|_| db.pragma_update(None, "user_version", VERSION));

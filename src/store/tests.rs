@@ -33,6 +33,44 @@ fn what_was_appended_is_read_back() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
+fn counts_are_those_of_the_runs_whatever_happens_to_them() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut store = Store::open(folder.path())?;
+    let lock = store.lock("apply", Duration::ZERO)?;
+    let (mut engine, step) = apply(&["w/a", "w/b[0]", "w/b[1]", "w/c"]);
+    store.append(&lock, &step.events, engine.state(), &[], Timestamp(1000))?;
+    let address = |a: &str| Address::parse(a).unwrap_or_default();
+    let by = || "me".to_owned();
+    let inputs = [
+        Input::Cancel { addresses: vec![address("w/b[0]"), address("w/c")], by: by() },
+        Input::Forget { addresses: vec![address("w/c")], by: by() },
+        Input::Retry { addresses: vec![address("w/b[0]")], by: by() },
+        Input::Forget { addresses: vec![address("w/a")], by: by() },
+    ];
+    for input in inputs {
+        let step = engine.step(input, Timestamp(2000));
+        store.append(&lock, &step.events, engine.state(), &[], Timestamp(2000))?;
+        let count = |job: Option<&str>| {
+            let mine = engine.state().runs.values().filter(|r| job.is_none_or(|j| r.spec.address.job() == j));
+            mine.fold(std::collections::BTreeMap::new(), |mut all, r| {
+                *all.entry(r.status.word().to_owned()).or_insert(0_u64) += 1;
+                all
+            })
+        };
+        assert_eq!(store.counts()?, count(None));
+        for job in ["w/a", "w/b", "w/c"] {
+            assert_eq!(store.counts_of(job)?, count(Some(job)), "{job}");
+        }
+    }
+    // A state of the format before counts is counted when it is opened.
+    let (all, of_b) = (store.counts()?, store.counts_of("w/b")?);
+    store.db.execute_batch("DROP TABLE counts; PRAGMA user_version = 5")?;
+    let again = Store::open_existing(folder.path())?.ok_or("gone")?;
+    assert_eq!((again.counts()?, again.counts_of("w/b")?), (all, of_b));
+    Ok(())
+}
+
+#[test]
 fn a_second_writer_is_told_who_holds_the_lock_and_an_old_one_is_fenced() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let (mut first, mut second) = (Store::open(folder.path())?, Store::open(folder.path())?);
