@@ -132,6 +132,26 @@ fn a_new_project_is_healthy_and_its_screen_says_that_nothing_runs() {
     assert!(!project.path().join(".oppen").exists(), "a look leaves nothing behind");
 }
 
+const DECLARED: &str = "declared; no run has shown how far off that is";
+
+/// Ends, costs and the next action are those of `oppen cost`.
+fn one_truth(project: &Project, seen: &Value) {
+    let dollars = |v: &Value| v.as_str().unwrap().parse::<f64>().unwrap();
+    let running = &seen["seen"]["record"]["value"]["running"][0];
+    let told = &project.json(&["cost", "forecast", "w/train[seed=1]"])["runs"][0];
+    // It reported its first epoch at once, and is declared to take twenty minutes.
+    assert_eq!((&running["eta"]["basis"], &told["basis"]), (&DECLARED.into(), &DECLARED.into()));
+    assert_eq!(dollars(&running["expected_cost"]), dollars(&told["total"]["expected"]));
+    let advice = &seen["seen"]["advice"];
+    let report = &project.json(&["cost", "recommend", "w/train"])["jobs"][0];
+    let first =
+        report["advice"].as_array().unwrap().iter().find(|a| a["at_most"] == false && a["settings"] != serde_json::json!([])).unwrap();
+    let next = &advice["value"];
+    assert_eq!((&advice["quality"], &advice["source"]), (&"fresh".into(), &"oppen cost recommend".into()));
+    assert_eq!((&next["command"], &next["because"]), (&"oppen cost recommend w/train".into(), &first["title"]));
+    assert_eq!((&next["saves"], &next["of"]), (&first["saves"], &report["base"]));
+}
+
 #[test]
 fn the_screen_shows_what_runs_waits_and_costs() {
     let project = Project::new("");
@@ -150,6 +170,7 @@ fn the_screen_shows_what_runs_waits_and_costs() {
     assert!(waiting["start"].is_string() && waiting["cost"].is_string(), "{waiting}");
     assert_eq!((&record["counts"]["failed"], &record["counts"]["succeeded"]), (&Value::from(1), &Value::from(1)));
     assert_eq!(record["held"]["gpus"], 1);
+    one_truth(&project, &seen);
     let processes = seen["seen"]["processes"]["value"].as_array().unwrap();
     assert_eq!(processes[0]["address"], "w/train[seed=1]");
     assert!(processes[0]["rss_bytes"].as_u64().unwrap() > 0, "{processes:?}");
@@ -162,6 +183,7 @@ fn the_screen_shows_what_runs_waits_and_costs() {
         "50%",
         "project vision",
         "machine   CPU ",
+        "next      oppen cost recommend w/train",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -26,7 +26,7 @@ pub use output::{
     RunList, Stopped, Submitted, Sums, SweepView, Training, Trend, Validated,
 };
 pub use output_advice::{
-    Advice, Compared, Config, Dashboard, Finding, Forecast, JobForecast, Machines, PodUse, Recommendation, Recommended, SourceView,
+    Advice, Check, Compared, Config, Dashboard, Finding, Forecast, JobForecast, Machines, PodUse, Recommendation, Recommended, SourceView,
 };
 pub use refusal::{Answer, Code, Refusal};
 pub use server::serve_stdio;

@@ -149,10 +149,23 @@ pub struct Compared {
 pub struct Finding {
     /// What it is about.
     pub about: String,
+    /// warning (works, and should be looked at) or problem (does not work).
+    pub level: String,
     /// What is wrong.
     pub problem: String,
     /// What to do.
     pub next: String,
+}
+
+/// One check of health, as `oppen health` makes it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Check {
+    /// project, store, engine, runs, machine, API server, permissions, quota, metrics, DCGM or MLflow.
+    pub check: String,
+    /// ok, note, warning or problem.
+    pub level: String,
+    /// What was found.
+    pub message: String,
 }
 
 /// One source of figures.
@@ -209,13 +222,15 @@ pub struct PodUse {
 /// `get_training_dashboard`
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Dashboard {
-    /// True when nothing is wrong.
+    /// True when there is no problem; warnings do not count.
     pub healthy: bool,
     /// What is wrong, and what to do.
     pub findings: Vec<Finding>,
+    /// Every check that was made.
+    pub checks: Vec<Check>,
     /// Spent in all.
     pub cost_total_usd: Usd,
-    /// Spent for each run.
+    /// Spent for each attempt that ended, on average.
     pub cost_average_usd: Usd,
     /// Expected of all that waits.
     pub pending_cost_usd: Usd,

@@ -2,11 +2,12 @@
 //!
 //! In: how the cluster is reached. Out: what it answers, bounded. Must never change anything there, and never read more than is shown.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::io::AsyncReadExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -31,7 +32,11 @@ const PAGES: usize = 40;
 const PODS: usize = 1000;
 const ASKED: usize = 200;
 /// Asked at the same time.
-const TOGETHER: usize = 8;
+pub(super) const TOGETHER: usize = 8;
+/// What is used is not asked again within this time.
+const RECENT: Duration = Duration::from_secs(1);
+/// Pods of all namespaces.
+const PODS_PATH: &str = "/api/v1/pods";
 /// Port of the exporter, as NVIDIA ships it.
 const DCGM_PORT: u16 = 9400;
 /// Labels of the exporter's pods and Services: those of its own chart, and of the GPU operator.
@@ -59,56 +64,87 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// A connection of one source, made at its first look.
-pub struct Link {
+/// The way to one cluster: a client whose connections all sources and checks share, made by whoever asks first.
+#[derive(Clone)]
+pub struct Link(Arc<Shared>);
+
+struct Shared {
     settings: Settings,
-    made: Option<(Runtime, Client)>,
+    made: Mutex<Option<(Arc<Runtime>, Client)>>,
+    /// What is used, as told last: several ask at once.
+    used: Mutex<Option<(Instant, Found<Usage>)>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Link").field(&self.0.settings).finish()
+    }
 }
 
 impl Link {
     /// Nothing is asked yet.
     #[must_use]
-    pub const fn new(settings: Settings) -> Self {
-        Self { settings, made: None }
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Shared { settings, made: Mutex::default(), used: Mutex::default() }))
     }
 
-    fn open(&mut self) -> Result<(&Runtime, Client), String> {
-        let (runtime, client) = match self.made.take() {
-            Some(made) => made,
-            None => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-                let client = runtime.block_on(connect(&self.settings))?;
-                (runtime, client)
-            }
-        };
-        let (runtime, client) = self.made.insert((runtime, client));
-        Ok((runtime, client.clone()))
+    /// How it is reached.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn open(&self) -> Result<(Arc<Runtime>, Client), String> {
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let client = runtime.block_on(connect(&self.0.settings))?;
+        Ok(made.insert((Arc::new(runtime), client)).clone())
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask<T>(&self, ask: impl AsyncFnOnce(Client) -> Result<T, Refusal>) -> Result<T, String> {
+        let (runtime, client) = self.open()?;
+        runtime.block_on(ask(client)).map_err(|e| e.words)
     }
 
     /// Nodes and pods.
-    pub fn cluster(&mut self) -> Found<Cluster> {
-        let settings = self.settings.clone();
-        let (runtime, client) = self.open()?;
-        Ok((runtime.block_on(cluster(&client, &settings))?, "the API server".into()))
+    pub fn cluster(&self) -> Found<Cluster> {
+        Ok((self.ask(async |client| cluster(&client, self.settings()).await)?, "the API server".into()))
     }
 
-    /// What nodes and pods use: metrics-server, else the kubelets.
-    pub fn usage(&mut self) -> Found<Usage> {
-        let namespace = self.settings.namespace.clone();
+    /// What nodes and pods use: metrics-server, else the kubelets. Whoever asks at the same time gets the same answer.
+    pub fn usage(&self) -> Found<Usage> {
+        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = used.as_ref().filter(|(at, _)| at.elapsed() < RECENT) {
+            return found.clone();
+        }
+        let namespace = &self.settings().namespace;
         let (runtime, client) = self.open()?;
-        runtime.block_on(async {
-            match from_metrics_server(&client, &namespace).await {
+        let found = runtime.block_on(async {
+            match from_metrics_server(&client, namespace).await {
                 Ok(usage) if !usage.nodes.is_empty() => Ok((usage, Arc::from("metrics-server"))),
-                Ok(_) => from_kubelets(&client, &namespace, "metrics-server has measured nothing yet").await,
-                Err(e) => from_kubelets(&client, &namespace, &e.words).await,
+                Ok(_) => from_kubelets(&client, namespace, "metrics-server has measured nothing yet").await,
+                Err(e) => from_kubelets(&client, namespace, &e.words).await,
             }
-        })
+        });
+        *used = Some((Instant::now(), found.clone()));
+        found
     }
 
     /// GPUs of all DCGM exporters.
-    pub fn gpus(&mut self) -> Found<Vec<Gpu>> {
+    pub fn gpus(&self) -> Found<Vec<Gpu>> {
         let (runtime, client) = self.open()?;
         runtime.block_on(exporters(&client))
+    }
+
+    /// All objects of the batch API in the namespace that carry a label.
+    pub fn jobs<T: DeserializeOwned>(&self, label: &str) -> Result<Vec<T>, String> {
+        let path = format!("/apis/batch/v1/namespaces/{}/jobs", encoded(&self.settings().namespace));
+        let query = format!("&labelSelector={}", encoded(label));
+        self.ask(async |client| list(&client, &path, &query).await).map(|(all, _)| all)
     }
 }
 
@@ -117,6 +153,10 @@ pub async fn connect(settings: &Settings) -> Result<Client, String> {
     let mut config = kubernetes::config(settings.context.as_deref()).await.map_err(|e| e.message)?;
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
+    if config.accept_invalid_certs && config.root_cert.is_none() {
+        // Nobody looks at them: the machine's need not be read.
+        config.root_cert = Some(Vec::new());
+    }
     Client::try_from(config).map_err(|e| e.to_string())
 }
 
@@ -192,7 +232,7 @@ async fn cluster(client: &Client, settings: &Settings) -> Result<Cluster, Refusa
     let mut notes = Vec::new();
     let live = "&fieldSelector=status.phase!%3DSucceeded,status.phase!%3DFailed";
     let own = format!("/api/v1/namespaces/{}/pods", encoded(&settings.namespace));
-    let (nodes, everywhere) = futures::join!(list::<WireNode>(client, "/api/v1/nodes", ""), list::<WirePod>(client, "/api/v1/pods", live));
+    let (nodes, everywhere) = futures::join!(list::<WireNode>(client, "/api/v1/nodes", ""), list::<WirePod>(client, PODS_PATH, live));
     let mut nodes: Vec<Node> = match nodes {
         Ok((nodes, _)) => nodes.iter().map(|n| n.node(settings.gpu_label.as_deref())).collect(),
         Err(e) if e.status.is_some() => {
@@ -233,16 +273,16 @@ async fn from_metrics_server(client: &Client, namespace: &str) -> Result<Usage, 
     let nodes_path = format!("{group}/nodes");
     let (nodes, pods) = futures::join!(get(client, &nodes_path), get(client, &own));
     let strange = |words: String| Refusal { status: None, words: format!("metrics-server: {words}") };
-    let nodes = usage::metrics(&nodes?).map_err(strange)?;
+    let (nodes, measured) = usage::metrics(&nodes?).map_err(strange)?;
     let mut notes = Vec::new();
     let pods = match pods.and_then(|text| usage::metrics(&text).map_err(strange)) {
-        Ok(pods) => pods,
+        Ok((pods, _)) => pods,
         Err(e) => {
             notes.push(format!("pods are not measured: {}", e.words));
             Default::default()
         }
     };
-    Ok(Usage { nodes, pods, notes })
+    Ok(Usage { nodes, pods, measured, notes })
 }
 
 /// Each node's kubelet, through the API server.
@@ -261,9 +301,10 @@ async fn from_kubelets(client: &Client, namespace: &str, because: &str) -> Found
     let prefix = format!("{namespace}/");
     for answer in answers {
         match answer {
-            Ok((node, used, pods)) => {
-                all.nodes.insert(node, used);
-                all.pods.extend(pods.into_iter().filter(|(name, _)| name.starts_with(&prefix)));
+            Ok(of) => {
+                all.nodes.insert(of.node, of.used);
+                all.pods.extend(of.pods.into_iter().filter(|(name, _)| name.starts_with(&prefix)));
+                all.measured = [all.measured, of.measured].into_iter().flatten().min();
             }
             Err(words) => failed.push(words),
         }
@@ -291,25 +332,20 @@ struct ServiceMeta {
 
 /// Exporters by their usual labels: each pod, else each Service.
 async fn exporters(client: &Client) -> Found<Vec<Gpu>> {
-    let mut paths: Vec<(String, String)> = Vec::new();
-    for label in DCGM_LABELS {
-        let selector = format!("&labelSelector={}", encoded(label));
-        let (pods, _) = list::<WirePod>(client, "/api/v1/pods", &selector).await?;
-        let pods = pods.iter().filter(|p| p.is_live()).map(WirePod::pod).filter(|p| is_name(&p.name) && is_name(&p.namespace));
-        paths.extend(pods.map(|p| {
-            let path = format!("/api/v1/namespaces/{}/pods/{}:{DCGM_PORT}/proxy/metrics", p.namespace, p.name);
-            (path, p.node.unwrap_or(p.name))
-        }));
-    }
+    let labels = DCGM_LABELS.map(|label| format!("&labelSelector={}", encoded(label)));
+    let [one, other] = &labels;
+    let (pods, more) = futures::try_join!(list::<WirePod>(client, PODS_PATH, one), list::<WirePod>(client, PODS_PATH, other))?;
+    let pods = pods.0.iter().chain(&more.0).filter(|p| p.is_live()).map(WirePod::pod);
+    let mut paths: Vec<(String, String)> = pods
+        .filter(|p| is_name(&p.name) && is_name(&p.namespace))
+        .map(|p| (format!("/api/v1/namespaces/{}/pods/{}:{DCGM_PORT}/proxy/metrics", p.namespace, p.name), p.node.unwrap_or(p.name)))
+        .collect();
     if paths.is_empty() {
-        for label in DCGM_LABELS {
-            let selector = format!("&labelSelector={}", encoded(label));
-            let (found, _) = list::<Service>(client, "/api/v1/services", &selector).await?;
-            let found = found.into_iter().map(|s| s.metadata).filter(|s| is_name(&s.name) && is_name(&s.namespace));
-            paths.extend(
-                found.map(|s| (format!("/api/v1/namespaces/{}/services/{}:{DCGM_PORT}/proxy/metrics", s.namespace, s.name), s.name)),
-            );
-        }
+        let all = "/api/v1/services";
+        let (found, more) = futures::try_join!(list::<Service>(client, all, one), list::<Service>(client, all, other))?;
+        let found = found.0.into_iter().chain(more.0).map(|s| s.metadata).filter(|s| is_name(&s.name) && is_name(&s.namespace));
+        let path = |s: ServiceMeta| (format!("/api/v1/namespaces/{}/services/{}:{DCGM_PORT}/proxy/metrics", s.namespace, s.name), s.name);
+        paths.extend(found.map(path));
     }
     paths.sort();
     paths.dedup();
@@ -332,20 +368,6 @@ async fn exporters(client: &Client) -> Found<Vec<Gpu>> {
             Ok((gpus, "DCGM exporter".into()))
         }
     }
-}
-
-/// Asks once, on a runtime of its own.
-pub fn block<T>(settings: &Settings, ask: impl AsyncFnOnce(Client) -> Result<T, Refusal>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    runtime.block_on(async { ask(connect(settings).await?).await.map_err(|e| e.words) })
-}
-
-/// All objects of the batch API in the namespace that carry a label.
-pub fn jobs<T: DeserializeOwned>(link: &mut Link, label: &str) -> Result<Vec<T>, String> {
-    let path = format!("/apis/batch/v1/namespaces/{}/jobs", encoded(&link.settings.namespace));
-    let query = format!("&labelSelector={}", encoded(label));
-    let (runtime, client) = link.open()?;
-    runtime.block_on(list(&client, &path, &query)).map(|(all, _)| all).map_err(|e| e.words)
 }
 
 /// What an API server says of itself.
@@ -373,8 +395,8 @@ pub async fn answers(client: &Client) -> Result<Answers, Refusal> {
             let status = response.status().as_u16();
             return Err(Refusal { status: Some(status), words: format!("/version: status {status}") });
         }
-        // The body is small or not worth having: the same question is asked again, bounded.
-        let version: serde_json::Value = serde_json::from_str(&get(client, "/version").await?).unwrap_or_default();
+        let body = Limited::new(response.into_body(), 64 << 10).collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+        let version: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let version = version.get("gitVersion").and_then(serde_json::Value::as_str).unwrap_or("of unknown version").to_owned();
         Ok(Answers { version, date, between: (before, after) })
     });

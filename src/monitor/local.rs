@@ -47,18 +47,24 @@ impl Cores {
         };
         let (cores, at) = (read()?, Instant::now());
         self.last = Some((cores, at));
-        let missing = || Miss::Failed("/proc/meminfo has no MemAvailable".to_owned());
-        let (total, available) = procfs::memory(&file("/proc/meminfo")?).ok_or_else(missing)?;
-        let machine = Machine {
-            host: host(),
-            cores: std::thread::available_parallelism().map_or(0, |n| n.get() as u64),
-            cpu_percent: cores.percent_since(last.0),
-            window_ms: length(at.duration_since(last.1)),
-            memory_total: total,
-            memory_used: total.saturating_sub(available),
-        };
-        Ok((machine, "/proc".into()))
+        Ok((
+            Machine { cpu_percent: cores.percent_since(last.0), window_ms: length(at.duration_since(last.1)), ..machine()? },
+            "/proc".into(),
+        ))
     }
+}
+
+/// What it has, and how much of its memory is used.
+pub fn machine() -> Result<Machine, Miss> {
+    let missing = || Miss::Failed("/proc/meminfo has no MemAvailable".to_owned());
+    let (total, available) = procfs::memory(&file("/proc/meminfo")?).ok_or_else(missing)?;
+    Ok(Machine {
+        host: host(),
+        cores: std::thread::available_parallelism().map_or(0, |n| n.get() as u64),
+        memory_total: total,
+        memory_used: total.saturating_sub(available),
+        ..Machine::default()
+    })
 }
 
 /// Name of this machine.

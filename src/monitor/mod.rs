@@ -7,7 +7,7 @@ mod cluster;
 pub mod health;
 mod http;
 mod local;
-mod outlook;
+pub mod outlook;
 pub mod patience;
 pub mod read;
 pub mod reading;
@@ -20,16 +20,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use cluster::Link;
 pub use reading::{Quality, Reading};
 pub use view::Snapshot;
 
-use crate::backend::kubernetes;
 use crate::expand::Rule;
 use crate::price::Rates;
 use crate::queue::Limits;
 use crate::track::mlflow;
 use reading::{Asked, Bell, Source, now, wait};
-use view::{Cluster, FORMAT_VERSION, Gpu, Machine, Processes, Record, Tracked, Usage};
+use view::{Cluster, FORMAT_VERSION, Gpu, Machine, Next, Processes, Record, Tracked, Usage};
 
 /// How long a source may take where nobody says.
 pub const DEADLINE: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub const DEADLINE: Duration = Duration::from_secs(1);
 pub struct Scene {
     /// Name of the project.
     pub project: String,
+    /// Whether its files hold errors.
+    pub broken: bool,
     /// `.oppen`.
     pub state_dir: PathBuf,
     /// Prices.
@@ -48,7 +50,7 @@ pub struct Scene {
     /// Budgets of the project file.
     pub rules: Vec<Rule>,
     /// The cluster, where runs are Jobs or the project names one.
-    pub cluster: Option<kubernetes::Settings>,
+    pub cluster: Option<Link>,
     /// Whether runs are processes of this machine.
     pub local: bool,
     /// The server that tracks runs.
@@ -69,6 +71,7 @@ pub struct Monitor {
     usage: Source<Usage>,
     cluster_gpus: Source<Vec<Gpu>>,
     tracking: Source<Vec<Tracked>>,
+    advice: Source<Next>,
 }
 
 impl Monitor {
@@ -76,14 +79,19 @@ impl Monitor {
     #[must_use]
     pub fn new(scene: Scene, deadline: Duration) -> Self {
         let (scene, bell) = (Arc::new(scene), Arc::new(Bell::default()));
-        let far = scene.cluster.as_ref();
+        let link = || scene.cluster.clone();
         let elsewhere = "oppen.yaml names no cluster";
         let kept = scene.state_dir.clone();
         let mut recorder = record::Recorder::new(Arc::clone(&scene));
+        let mut adviser = outlook::Adviser::new(Arc::clone(&scene));
         let (mut cores, mut procs) = (local::Cores::default(), local::Procs::new(kept));
         Self {
             record: Source::spawn("the state", deadline, &bell, move || recorder.look()),
-            machine: Source::spawn("/proc", deadline, &bell, move || cores.look()),
+            machine: if scene.local {
+                Source::spawn("/proc", deadline, &bell, move || cores.look())
+            } else {
+                Source::absent("/proc", "runs are Jobs of a cluster")
+            },
             processes: if scene.local {
                 Source::spawn("/proc", deadline, &bell, move || procs.look())
             } else {
@@ -93,17 +101,17 @@ impl Monitor {
                 Some(program) => Source::spawn("nvidia-smi", deadline, &bell, move || local::gpus(&program)),
                 None => Source::absent("nvidia-smi", "this machine has no nvidia-smi"),
             },
-            cluster: match far.map(|s| cluster::Link::new(s.clone())) {
-                Some(mut link) => Source::spawn("the API server", deadline, &bell, move || link.cluster()),
+            cluster: match link() {
+                Some(link) => Source::spawn("the API server", deadline, &bell, move || link.cluster()),
                 None => Source::absent("the API server", elsewhere),
             },
-            usage: match far.map(|s| cluster::Link::new(s.clone())) {
-                Some(mut link) => Source::spawn("metrics-server", deadline, &bell, move || link.usage()),
+            usage: match link() {
+                Some(link) => Source::spawn("metrics-server", deadline, &bell, move || link.usage()),
                 None => Source::absent("metrics-server", elsewhere),
             },
-            cluster_gpus: match (scene.dcgm.clone(), far.map(|s| cluster::Link::new(s.clone()))) {
+            cluster_gpus: match (scene.dcgm.clone(), link()) {
                 (Some(url), _) => Source::spawn("DCGM exporter", deadline, &bell, move || http::dcgm(&url)),
-                (None, Some(mut link)) => Source::spawn("DCGM exporter", deadline, &bell, move || link.gpus()),
+                (None, Some(link)) => Source::spawn("DCGM exporter", deadline, &bell, move || link.gpus()),
                 (None, None) => Source::absent("DCGM exporter", "oppen.yaml names none (`monitor: {dcgm: URL}`), and no cluster"),
             },
             tracking: match scene.tracking.clone() {
@@ -113,13 +121,15 @@ impl Monitor {
                 }
                 None => Source::absent("MLflow", "oppen.yaml names no `tracking`"),
             },
+            advice: Source::spawn("oppen cost recommend", deadline, &bell, move || adviser.look()),
             scene,
             bell,
         }
     }
 
-    fn all(&self) -> [&dyn Asked; 8] {
-        [&self.record, &self.machine, &self.processes, &self.gpus, &self.cluster, &self.usage, &self.cluster_gpus, &self.tracking]
+    fn all(&self) -> [&dyn Asked; 9] {
+        let Self { record, machine, processes, gpus, cluster, usage, cluster_gpus, tracking, advice, .. } = self;
+        [record, machine, processes, gpus, cluster, usage, cluster_gpus, tracking, advice]
     }
 
     /// Asks all sources that are not being asked; the answers come when they come.
@@ -162,6 +172,7 @@ impl Monitor {
             usage: self.usage.reading(),
             cluster_gpus: self.cluster_gpus.reading(),
             tracking: self.tracking.reading(),
+            advice: self.advice.reading(),
             totals: None,
         };
         totals::complete(&mut shot);

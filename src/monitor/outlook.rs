@@ -1,100 +1,161 @@
-//! What is to come: when a run is thought to end by its own progress, and the cheapest next action.
+//! What is to come, as `oppen cost` tells it: forecasts of what runs, advice on what costs less.
 //!
-//! In: records, the board, prices. Out: an [`Eta`], a [`Next`]. Must never expect an end in the past, nor claim a saving that is not a
-//! difference of two prices. Pure.
+//! In: the store, what is open, prices. Out: [`Forecast`](crate::advise::forecast::Forecast)s, [`Report`]s, a [`Next`]. Must never say other
+//! than `cost forecast` and `cost recommend` do, and never read more than a bounded number of runs of a few jobs.
 
-use crate::base::{Millis, Money, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Scene;
+use super::reading::{Found, Miss, now};
+use super::view::Next;
+use crate::advise::forecast::metric_of;
+use crate::advise::recommend::{self, Report, Subject};
+use crate::base::{Money, Timestamp};
 use crate::price::Rates;
-use crate::price::learn::progress::{Course, whole};
-use crate::queue::Board;
-use crate::record::{Priority, RunRecord, State};
+use crate::record::{JobSpec, RunRecord, RunStatus, State};
+use crate::store::{Store, StoreError};
 
-use super::view::{Eta, Next, Progress};
+/// Curves that are read of one job; more trials tell little more.
+const CURVES: usize = 500;
+/// A job with more runs is judged by its last attempts, and its live runs without their siblings.
+pub const RUNS: u64 = 2000;
+/// Jobs that are looked at, and of these those that are advised on.
+const JOBS: usize = 50;
+const MOST: usize = 3;
+/// Advice is looked for again this often: it changes when runs end, not while they go on.
+const ADVISED: Duration = Duration::from_secs(30);
 
-/// The class to which waiting runs can be put back: the lowest that is built in.
-const LOWEST: &str = "background";
-const WEIGHT: i32 = 10;
-/// Waiting runs that are priced again.
-const PRICED: usize = 10_000;
-
-/// The end of a live attempt by what it has done so far; none before its first unit, or where nobody says how many there are.
-#[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "seconds of a run, checked to be in range"
-)]
-pub fn end(record: &RunRecord, progress: &Progress, now: Timestamp) -> Option<(Eta, Millis)> {
-    let attempt = record.live_attempt()?;
-    // One mark alone tells when the program began to speak, not how fast it is.
-    let (start, marks) = (attempt.started_at?, attempt.progress.as_ref().filter(|p| p.marks.len() > 1)?);
-    let total = progress.total?;
-    let seconds = |at: Timestamp| at.since(start).as_secs_f64();
-    let zero = marks.from_zero();
-    let mark = |(units, at): &(i64, Timestamp)| ((units + zero) as f64, seconds(*at));
-    let course = Course { marks: marks.marks.iter().map(mark).collect(), total: total as f64, elapsed: seconds(now) };
-    let found = whole(&course)?;
-    let millis = |s: f64| (s.is_finite() && (0.0..1e10).contains(&s)).then_some(Millis((s * 1000.0) as u64));
-    let length = millis(found.expected)?;
-    let at = |s: f64| millis(s).map(|m| start.after(m));
-    Some((Eta { at: start.after(length), low: at(found.low), high: at(found.high), basis: found.basis.to_string() }, length))
+/// Values of a run's metric by step, unknown ones included.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn curve(store: &Store, record: &RunRecord) -> Result<Vec<(i64, Option<f64>)>, StoreError> {
+    let Some(goal) = metric_of(record) else { return Ok(Vec::new()) };
+    let points = store.points(record.spec.address.as_str(), record.generation)?;
+    let mine = points.into_iter().filter(|(_, p)| *p.name == *goal.name);
+    // Without a step a report is the next one.
+    Ok(mine.enumerate().map(|(i, (_, p))| (p.step.unwrap_or(i64::try_from(i + 1).unwrap_or(i64::MAX)), p.value)).collect())
 }
 
-/// What would make the waiting runs cheapest, of what can be done to them now: their priority is part of their price.
-#[must_use]
-pub fn next(state: &State, board: &Board, rates: &Rates, now: Timestamp) -> Option<Next> {
-    let lowest = Priority { weight: WEIGHT, class: LOWEST.into() };
-    let mut best: Vec<(&str, Money, u64)> = Vec::new();
-    for waiting in board.waiting.iter().take(PRICED) {
-        let Some((run, cost)) = state.runs.get(&waiting.address).zip(waiting.cost) else { continue };
-        if &*waiting.class == LOWEST {
-            continue;
-        }
-        let job = &run.spec.with_priority(&lowest).job;
-        let Some(then) = rates.estimate(job, waiting.start.unwrap_or(now)).cost.map(|c| c.expected) else { continue };
-        let saved = (cost - then).max(Money::ZERO);
-        match best.iter_mut().find(|(class, ..)| *class == &*waiting.class) {
-            Some((_, sum, runs)) => (*sum, *runs) = (*sum + saved, *runs + 1),
-            None => best.push((&waiting.class, saved, 1)),
+/// What would have cost less of a job, with all that the store knows of it; or why nothing can be said. `runs` are its runs, oldest first,
+/// and how many the files want.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn advice(
+    store: Option<&Store>,
+    job: &Arc<JobSpec>,
+    (runs, wanted): (&[&RunRecord], usize),
+    rates: &Rates,
+    now: Timestamp,
+) -> Result<Result<Report, String>, StoreError> {
+    let over = |r: &&RunRecord| matches!(r.status, RunStatus::Succeeded | RunStatus::Pruned);
+    let mut curves = Vec::with_capacity(runs.len());
+    for (i, run) in runs.iter().enumerate() {
+        let kept = run.curve.points();
+        curves.push(match store.filter(|_| kept.is_empty() && i < CURVES && over(run)) {
+            Some(store) => curve(store, run)?,
+            None => kept.iter().map(|(s, v)| (*s, Some(*v))).collect(),
+        });
+    }
+    let (mut samples, mut points, mut exposures) = (Vec::new(), Vec::new(), Vec::new());
+    if let Some(store) = store {
+        samples = store.samples(&job.job)?;
+        exposures = store.exposures()?;
+        if let Some(newest) = runs.iter().copied().filter(|r| over(r)).max_by_key(|r| r.ended_at) {
+            points = store.points(newest.spec.address.as_str(), newest.generation)?;
         }
     }
-    let (class, saves, runs) = best.into_iter().max_by_key(|(_, saved, _)| *saved).filter(|(_, saved, _)| *saved > Money::ZERO)?;
-    Some(Next {
-        command: format!("oppen queue priority {LOWEST} priority:{class}"),
-        saves,
-        because: format!(
-            "{runs} waiting run{} of priority {class}: as {LOWEST} they go last and cost less",
-            if runs == 1 { "" } else { "s" }
-        ),
-    })
+    let subject = Subject { job, runs, wanted, samples: &samples, curves: &curves, points: &points, exposures: &exposures, rates, now };
+    Ok(recommend::of_job(&subject))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::base::Address;
-    use crate::queue::{Limits, board};
-    use crate::record::{Event, JobSpec, RunSpec};
-
-    #[test]
-    fn the_saving_is_the_difference_of_two_prices() {
-        let mut state = State::default();
-        for (address, class, weight) in [("w/a", "normal", 100), ("w/b", "urgent", 1000), ("w/c", "background", 10)] {
-            let address = Address::parse(address).unwrap();
-            let mut job = JobSpec { job: address.job().into(), priority: Priority { weight, class: class.into() }, ..JobSpec::default() };
-            job.resources.cpu_millis = 1000;
-            job.estimate.time = Some(Millis::from_secs(36_000));
-            let spec = RunSpec { address, job: Arc::new(job), ..RunSpec::default() };
-            state.apply(&Event::Planned { spec: spec.into() }, Timestamp(0));
+/// Adds to what is open what is over of the jobs whose live runs are forecast from it: trials that may be ended early, and steps of which only
+/// finished runs show how many there are.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn with_siblings(store: &Store, open: &mut State) -> Result<(), StoreError> {
+    let prunes = |r: &RunRecord| r.spec.job.sweep.as_ref().and_then(|s| s.search.as_ref()).is_some_and(|s| s.prune.is_some());
+    let steps = |r: &RunRecord| r.live_attempt().and_then(|a| a.progress.as_ref()).is_some_and(|p| !p.epochs);
+    let live = open.runs.values().filter(|r| r.live_attempt().is_some() && (prunes(r) || steps(r)));
+    let mut jobs: Vec<Arc<str>> = live.map(|r| Arc::clone(&r.spec.job.job)).collect();
+    jobs.sort_unstable();
+    jobs.dedup();
+    for job in jobs.iter().take(MOST) {
+        if store.counts_of(job)?.values().sum::<u64>() <= RUNS {
+            for (address, record) in store.load_job(job)?.runs {
+                open.runs.entry(address).or_insert(record);
+            }
         }
-        // Ten hours of a core from 10:00 on a Thursday on, at 0.05: urgent 0.75, as background 0.40.
-        let (rates, now) = (Rates::default(), Timestamp(10 * 3_600_000));
-        let board = board(&state, &Limits::default(), &crate::queue::Meters::default(), &rates, now);
-        let next = next(&state, &board, &rates, now).unwrap();
-        assert_eq!((next.command.as_str(), next.saves.decimal().as_str()), ("oppen queue priority background priority:urgent", "0.35"));
-        assert!(super::next(&State::default(), &Board::default(), &rates, now).is_none());
     }
+    Ok(())
+}
+
+/// Looks for the advice that saves most.
+pub struct Adviser {
+    scene: Arc<Scene>,
+    last: Option<(Instant, Found<Next>)>,
+}
+
+impl Adviser {
+    /// Nothing is read yet.
+    #[must_use]
+    pub const fn new(scene: Arc<Scene>) -> Self {
+        Self { scene, last: None }
+    }
+
+    /// Of the jobs that have the most money ahead of them; of those that ended last where nothing is open.
+    pub fn look(&mut self) -> Found<Next> {
+        if let Some((_, found)) = self.last.as_ref().filter(|(at, _)| at.elapsed() < ADVISED) {
+            return found.clone();
+        }
+        let words = |e: StoreError| Miss::Failed(e.to_string());
+        let none = |why: &str| Miss::Absent(why.to_owned());
+        let store = Store::open_existing(&self.scene.state_dir).map_err(words)?.ok_or_else(|| none("nothing was applied here yet"))?;
+        let found = best(&store, &self.scene.rates, now()).map_err(words)?;
+        let found = found.map(|next| (next, "oppen cost recommend".into())).ok_or_else(|| none("nothing was found that would cost less"));
+        self.last = Some((Instant::now(), found.clone()));
+        found
+    }
+}
+
+fn best(store: &Store, rates: &Rates, now: Timestamp) -> Result<Option<Next>, StoreError> {
+    let mut best: Option<Next> = None;
+    for job in ahead(store, rates, now)? {
+        let few = store.counts_of(&job.job)?.values().sum::<u64>() <= RUNS;
+        let state = if few { store.load_job(&job.job)? } else { State::default() };
+        let mut runs: Vec<&RunRecord> = state.runs.values().collect();
+        runs.sort_by_key(|r| r.seq);
+        let Ok(report) = advice(Some(store), &job, (&runs, runs.len()), rates, now)? else { continue };
+        // The greatest saving comes first.
+        let Some(found) = report.advice.into_iter().find(|a| !a.at_most && !a.settings.is_empty()) else { continue };
+        if best.as_ref().is_none_or(|b| b.saves < found.saves) {
+            best = Some(Next {
+                command: format!("oppen cost recommend {}", job.job),
+                saves: found.saves,
+                of: report.base,
+                job: report.job.to_string(),
+                because: found.title,
+            });
+        }
+    }
+    Ok(best)
+}
+
+/// Jobs worth advice, the dearest first.
+fn ahead(store: &Store, rates: &Rates, now: Timestamp) -> Result<Vec<Arc<JobSpec>>, StoreError> {
+    let mut open = store.open_jobs(JOBS)?;
+    let money = |job: &JobSpec, n: u64| rates.estimate(job, now).cost.map_or(Money::ZERO, |c| c.expected.scale(n, 1));
+    open.sort_by_cached_key(|(job, n)| std::cmp::Reverse(money(job, *n)));
+    let mut jobs: Vec<Arc<JobSpec>> = open.into_iter().map(|(job, _)| job).collect();
+    if jobs.is_empty() {
+        jobs = store.ended(JOBS)?.iter().map(|r| Arc::clone(&r.spec.job)).collect();
+    }
+    let mut seen = BTreeSet::new();
+    jobs.retain(|job| seen.insert(Arc::clone(&job.job)));
+    jobs.truncate(MOST);
+    Ok(jobs)
 }

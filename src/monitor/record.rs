@@ -13,8 +13,9 @@ use super::outlook;
 use super::reading::{Found, Miss, now};
 use super::view::{Budget, Eta, Held, Metric, Progress, Queue, Record, Run, Spend, Sweep, Waiting};
 use crate::advise::budget::{Standing, standing};
+use crate::advise::forecast::{Ask, Forecast, Forecaster, World};
 use crate::advise::sweeps::{self as sweep, Ground};
-use crate::base::{Address, AttemptId, Money, Timestamp};
+use crate::base::{AttemptId, Money, Timestamp};
 use crate::engine::Engine;
 use crate::expand::Scope;
 use crate::queue::{Board, Treasury, board};
@@ -28,7 +29,7 @@ const ENDED: usize = 50;
 const SWEEPS: usize = 50;
 const METRICS: usize = 8;
 /// A sweep with more trials is counted, not read.
-const TRIALS: u64 = 2000;
+const TRIALS: u64 = outlook::RUNS;
 /// What runs costs more every second: it is read again this often even where nobody wrote.
 const OFTEN: Duration = Duration::from_secs(5);
 /// A look that takes long is not repeated before this many times its length: at most 2% of a core.
@@ -85,18 +86,19 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
     let serial = store.serial()?;
     let mut state = store.load_open()?;
     store.foresee(&mut state)?;
+    outlook::with_siblings(store, &mut state)?;
     let rules = store.rules_with(&scene.rules)?;
     let treasury = store.treasury(&scene.rates, &rules, &scene.limits, now)?;
     let board = board(&state, &scene.limits, treasury.meters(), &scene.rates, now);
     let mut live: Vec<&RunRecord> = state.runs.values().filter(|r| r.live_attempt().is_some()).collect();
     live.sort_by_key(|r| (r.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at)), r.seq));
     let view = View { scene, lineage: store.lineage(), now };
-    let ends: BTreeMap<&Address, Option<Timestamp>> = board.running.iter().map(|r| (&r.address, r.end)).collect();
-    let running = live.iter().take(RUNNING).map(|r| view.run(r, ends.get(&r.spec.address).copied().flatten())).collect();
+    let history = store.past();
+    let mut forecaster = Forecaster::new(World { state: &state, history: &history, rates: &scene.rates, treasury: &treasury, now });
+    let running = live.iter().take(RUNNING).map(|r| view.run(r, Some(&forecaster.run(r, &Ask::default())))).collect();
     let spend = spend(store, scene, now, live.iter().filter_map(|r| view.so_far(r)).sum())?;
     let held = held(&live);
     let sweeps = sweeps(store, scene, &state, &treasury, now)?;
-    let next = outlook::next(&state, &board, &scene.rates, now);
     let holder = store.holder()?.filter(|(h, _)| !h.is_dead()).map(|(h, _)| h.to_string());
     let ended = store.ended(ENDED)?.iter().map(|r| view.run(r, None)).collect();
     let mut counts = store.counts()?;
@@ -115,7 +117,6 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
         spend,
         sweeps,
         held,
-        next,
         holder,
     })
 }
@@ -227,17 +228,14 @@ impl View<'_> {
         self.scene.rates.cost(&record.spec.job, start, self.now.since(start)).ok()
     }
 
-    fn run(&self, record: &RunRecord, end: Option<Timestamp>) -> Run {
+    fn run(&self, record: &RunRecord, forecast: Option<&Forecast>) -> Run {
         let (spec, job) = (&record.spec, &record.spec.job);
         let last = record.attempts.last();
         let started = last.and_then(|a| a.started_at);
         let before: Money = record.attempts.iter().filter_map(|a| a.cost).sum();
         let id = |number: u32| AttemptId { address: spec.address.clone(), generation: record.generation, number };
-        let progress = last.and_then(|a| a.progress.as_ref()).and_then(|p| progress(record, p));
-        // Its own progress tells more than what was thought before it started.
-        let own = progress.as_ref().and_then(|p| outlook::end(record, p, self.now));
-        let by_own = own.as_ref().zip(started).and_then(|((_, length), start)| self.scene.rates.cost(job, start, *length).ok());
-        let thought = self.scene.rates.estimate(job, started.unwrap_or(self.now)).cost.map(|c| c.expected);
+        let shown = |p: &crate::advise::forecast::Progress| Progress { unit: p.unit.to_owned(), done: p.done, total: p.total };
+        let told = forecast.and_then(|f| f.progress.as_ref()).map(shown);
         Run {
             address: spec.address.as_str().to_owned(),
             status: record.status.word().to_owned(),
@@ -250,16 +248,19 @@ impl View<'_> {
             planned: Some(record.planned_at),
             started,
             ended: record.ended_at,
-            progress,
-            eta: own.map(|(eta, _)| eta).or_else(|| {
-                end.filter(|_| started.is_some()).map(|at| Eta { at, low: None, high: None, basis: job.estimate.basis.to_string() })
-            }),
-            cost: self.so_far(record).map(|live| before + live),
-            expected_cost: by_own.or(thought).map(|t| before + t).filter(|_| !record.status.is_terminal()),
+            progress: told.or_else(|| progress(record, last?.progress.as_ref()?)),
+            eta: forecast.filter(|_| started.is_some()).and_then(eta),
+            cost: self.so_far(record).map(|live| forecast.map_or(before + live, |f| f.spent)),
+            expected_cost: forecast.and_then(|f| f.total).map(|t| t.expected),
             metrics: metrics(record),
             because: because(record),
         }
     }
+}
+
+fn eta(forecast: &Forecast) -> Option<Eta> {
+    let (low, high) = forecast.finish_interval.unzip();
+    Some(Eta { at: forecast.finish?, low, high, basis: forecast.basis.to_string() })
 }
 
 fn progress(record: &RunRecord, progress: &work::Progress) -> Option<Progress> {

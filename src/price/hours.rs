@@ -102,6 +102,12 @@ impl Hours {
         self.windows.iter().map(|w| w.factor).max().unwrap_or(ONE)
     }
 
+    /// The cheapest factor.
+    #[must_use]
+    pub fn cheapest(&self) -> u64 {
+        self.windows.iter().map(|w| w.factor).min().unwrap_or(ONE)
+    }
+
     /// A window by its name. `off-peak` is also what is cheaper than the dearest, where no window has that name.
     #[must_use]
     pub fn set(&self, name: &str) -> Option<Set> {

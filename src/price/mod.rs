@@ -265,6 +265,14 @@ impl Rates {
         self.total(job, i128::from(length.0) * i128::from(self.hours.dearest()))
     }
 
+    /// What a stretch of time costs at the least, whenever it starts.
+    ///
+    /// # Errors
+    /// Which price is missing.
+    pub fn cost_at_least(&self, job: &JobSpec, length: Millis) -> Result<Money, String> {
+        self.total(job, i128::from(length.0) * i128::from(self.hours.cheapest()))
+    }
+
     /// `weighted` is in milliseconds x parts per million.
     fn total(&self, job: &JobSpec, weighted: i128) -> Result<Money, String> {
         Ok(self.amount(&self.parts(&job.resources)?, &job.priority.class, weighted))

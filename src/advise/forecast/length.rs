@@ -16,6 +16,8 @@ use crate::record::{Attempt, Features, JobSpec, RunRecord, RunStatus, State, wor
 
 /// Degrees of freedom at which Student's t is the normal distribution.
 const NORMAL: f64 = 200.0;
+/// Times that one mark may be sooner than history or the files say before it is not believed.
+const EARLY: f64 = 10.0;
 /// A run this far beyond all that history says is not described by it.
 const BEYOND: f64 = 1e-3;
 
@@ -79,7 +81,12 @@ impl Length {
             Self { expected, interval, basis, progress, pruning: None, whole: interval, elapsed }
         };
         let own = course.as_ref().zip(total).and_then(|(m, total)| progress::whole(&m.course(total, elapsed)));
-        if let Some(mut own) = own {
+        let declared = declared(job, remaining);
+        // One mark far sooner than anybody thought tells when the program began to speak, not how fast it is.
+        let thought = history.as_ref().map(|h| h.expected).or(declared);
+        let first = course.as_ref().filter(|m| m.marks.len() == 1).and_then(|m| m.marks.first()).zip(total);
+        let spoke = first.zip(thought).is_some_and(|(((units, at), total), thought)| at / units * total < thought / EARLY);
+        if let Some(mut own) = own.filter(|_| !spoke) {
             own.basis = own_words(&progress, own.samples);
             let both = progress::with_history(own, history.as_ref(), elapsed);
             return new(Some(both.expected), Some((both.low, both.high)), both.basis);
@@ -90,7 +97,6 @@ impl Length {
                 None => new(Some(elapsed), None, format!("{}, and it has run longer than that allows", history.basis).into()),
             };
         }
-        let declared = declared(job, remaining);
         match declared {
             Some(length) => {
                 let words =

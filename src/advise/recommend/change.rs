@@ -106,7 +106,12 @@ pub fn cheapest(rates: &Rates, job: &JobSpec, from: Timestamp, length: Millis) -
     let quarter = i64::try_from(STEP.0).unwrap_or(i64::MAX);
     let first = Timestamp(from.0.div_euclid(quarter).saturating_add(1).saturating_mul(quarter));
     let (mut best, mut least) = (from, cost(from));
+    // Nothing is cheaper than all of it in the cheapest hours: the first start that reaches that is the answer.
+    let floor = rates.cost_at_least(job, length).unwrap_or(Money::ZERO);
     for step in 0..STEPS {
+        if least <= floor {
+            break;
+        }
         let at = first.after(STEP.times(step));
         let money = cost(at);
         if money < least {

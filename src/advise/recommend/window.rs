@@ -10,9 +10,9 @@ pub fn advise(case: &Case<'_>) -> Found {
     }
     let change = Change { off_peak: true, ..Change::default() };
     let Some(saves) = case.saves(&change) else { return Found::Nothing };
-    let waits = case.units.iter().map(|u| cheapest(s.rates, s.job, u.start, u.length).since(u.start));
-    let longest = waits.max().unwrap_or_default();
-    let dear = case.units.iter().filter(|u| cheapest(s.rates, s.job, u.start, u.length) != u.start).count();
+    let waits: Vec<_> = case.units.iter().map(|u| cheapest(s.rates, s.job, u.start, u.length).since(u.start)).collect();
+    let longest = waits.iter().copied().max().unwrap_or_default();
+    let dear = waits.iter().filter(|w| w.0 > 0).count();
     Found::Do(Box::new(Advice {
         kind: Kind::OffPeak,
         title: "start in cheap hours".to_owned(),

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{odds, short, shorter};
-use crate::advise::forecast::{Ask, Forecast, Forecaster, Together, World, metric_of};
+use crate::advise::forecast::{Ask, Forecast, Forecaster, Together, World};
 use crate::base::text::escape;
 use crate::base::{Address, Money, Timestamp, suggest};
 use crate::cli::args::{BackendKind, Output};
@@ -21,6 +21,7 @@ use crate::cli::progress::number;
 use crate::cli::session::{Place, Session};
 use crate::diff::History;
 use crate::diff::select::matches_address;
+use crate::monitor::outlook;
 use crate::queue::{Board, Treasury, board};
 use crate::record::{RunRecord, State};
 use crate::store::Store;
@@ -95,11 +96,7 @@ impl Ground {
 
     /// Values of a run's metric by step, unknown ones included.
     pub fn curve(&self, record: &RunRecord) -> Result<Vec<(i64, Option<f64>)>, Failure> {
-        let (Some(goal), Some(store)) = (metric_of(record), &self.store) else { return Ok(Vec::new()) };
-        let points = store.points(record.spec.address.as_str(), record.generation)?;
-        let mine = points.into_iter().filter(|(_, p)| *p.name == *goal.name);
-        // Without a step a report is the next one.
-        Ok(mine.enumerate().map(|(i, (_, p))| (p.step.unwrap_or(i64::try_from(i + 1).unwrap_or(i64::MAX)), p.value)).collect())
+        Ok(self.store.as_ref().map(|store| outlook::curve(store, record)).transpose()?.unwrap_or_default())
     }
 }
 

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::forecast::Ground;
-use crate::advise::recommend::{self, Advice, Confidence, Report, Subject, edit};
+use crate::advise::recommend::{self, Advice, Confidence, Report, edit};
 use crate::base::text::escape;
 use crate::base::{Money, suggest};
 use crate::cli::args::{BackendKind, Output};
@@ -19,10 +19,8 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{self, Form, fit, style, width, wrap};
 use crate::cli::session::Session;
 use crate::diff::select::matches_address;
-use crate::record::{JobSpec, RunRecord, RunStatus};
-
-/// Curves that are read of one job; more trials tell little more.
-const CURVES: usize = 500;
+use crate::monitor::outlook;
+use crate::record::{JobSpec, RunRecord};
 
 /// `cost recommend`
 #[derive(Debug, Args)]
@@ -103,35 +101,8 @@ fn jobs(ground: &Ground, session: &Session, what: &[String]) -> Result<Vec<Arc<J
 fn answer(ground: &Ground, session: &Session, job: &Arc<JobSpec>) -> Result<Answer, Failure> {
     let mut runs: Vec<&RunRecord> = ground.state.runs.values().filter(|r| r.spec.job.job == job.job).collect();
     runs.sort_by_key(|r| r.seq);
-    let over = |r: &&RunRecord| matches!(r.status, RunStatus::Succeeded | RunStatus::Pruned);
-    let mut curves = Vec::with_capacity(runs.len());
-    for (i, run) in runs.iter().enumerate() {
-        let (kept, read) = (run.curve.points(), i < CURVES && over(run));
-        curves.push(match (kept.is_empty(), read) {
-            (false, _) => kept.iter().map(|(s, v)| (*s, Some(*v))).collect(),
-            (true, true) => ground.curve(run)?,
-            (true, false) => Vec::new(),
-        });
-    }
-    let (mut samples, mut points, mut exposures) = (Vec::new(), Vec::new(), Vec::new());
-    if let Some(store) = &ground.store {
-        samples = store.samples(&job.job)?;
-        exposures = store.exposures()?;
-        if let Some(newest) = runs.iter().copied().filter(|r| over(r)).max_by_key(|r| r.ended_at) {
-            points = store.points(newest.spec.address.as_str(), newest.generation)?;
-        }
-    }
-    let report = recommend::of_job(&Subject {
-        job,
-        runs: &runs,
-        wanted: session.desired.jobs.iter().find(|j| j.address == job.job).map_or(0, |j| j.runs.len()),
-        samples: &samples,
-        curves: &curves,
-        points: &points,
-        exposures: &exposures,
-        rates: &ground.place.rates,
-        now: ground.now,
-    });
+    let wanted = session.desired.jobs.iter().find(|j| j.address == job.job).map_or(0, |j| j.runs.len());
+    let report = outlook::advice(ground.store.as_ref(), job, (&runs, wanted), &ground.place.rates, ground.now)?;
     let file = job.file.clone();
     let source = file.as_ref().and_then(|f| text_of(session, f));
     let workflow = crate::record::ledger::workflow(&job.job);

@@ -19,8 +19,8 @@ use super::output::{self, Form};
 use super::session::Place;
 use crate::backend::kubernetes;
 use crate::base::Diagnostics;
-use crate::monitor::health::{Settings, look};
-use crate::monitor::{Monitor, Scene, Snapshot};
+use crate::monitor::health::{Report, Settings, look};
+use crate::monitor::{Link, Monitor, Scene, Snapshot};
 use text::Page;
 
 /// `dashboard`
@@ -43,14 +43,7 @@ pub fn run(here: &Path, args: &Dashboard) -> Outcome {
     if args.live {
         return live::run(&place);
     }
-    let scene = scene(&place);
-    let monitor = Monitor::new(scene.clone(), args.deadline);
-    let settings = Settings { longest: args.deadline, ..Settings::default() };
-    let (shot, health) = std::thread::scope(|all| {
-        let health = all.spawn(|| look(&scene, settings));
-        (monitor.look(), health.join())
-    });
-    let health = health.map_err(|_| Failure::new(Exit::Error, "the checks of health broke off"))?;
+    let (shot, health) = seen(&place, args.deadline)?;
     output::write(&args.output.output, |form| match form {
         Form::Json => output::json(&json!({"format_version": 1, "health": health, "seen": shot})),
         Form::Text => text::page(&Page { shot: &shot, health: &health, width: output::width() }),
@@ -66,19 +59,26 @@ pub fn scene(place: &Place) -> Scene {
     let local = place.backend == BackendKind::Local;
     Scene {
         project: project.map(|p| p.name.0.0.to_string()).unwrap_or_default(),
+        broken: place.broken,
         state_dir: place.state_folder(),
         rates: place.rates.clone(),
         limits: place.limits.clone(),
         rules: place.of_project(),
-        cluster: (!local || decl.is_some()).then(|| kubernetes::Settings::read(decl, "", place.state_folder())),
+        cluster: (!local || decl.is_some()).then(|| Link::new(kubernetes::Settings::read(decl, "", place.state_folder()))),
         local,
         tracking: project.and_then(|p| tracking(p, &mut Diagnostics::default())),
         dcgm: project.and_then(|p| p.monitor.as_ref()?.dcgm.as_ref()).map(|w| w.0.to_string()),
     }
 }
 
-/// Looks at everything once; each source has this long.
-pub fn snapshot(here: &Path, deadline: Duration) -> Result<Snapshot, Failure> {
-    let place = Place::find(here, None)?;
-    Ok(Monitor::new(scene(&place), deadline).look())
+/// Looks at everything once, and whether all is well; each source has this long.
+pub fn seen(place: &Place, deadline: Duration) -> Result<(Snapshot, Report), Failure> {
+    let scene = scene(place);
+    let monitor = Monitor::new(scene.clone(), deadline);
+    let settings = Settings { longest: deadline, ..Settings::default() };
+    let (shot, health) = std::thread::scope(|all| {
+        let health = all.spawn(|| look(&scene, settings));
+        (monitor.look(), health.join())
+    });
+    Ok((shot, health.map_err(|_| Failure::new(Exit::Error, "the checks of health broke off"))?))
 }

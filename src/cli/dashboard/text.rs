@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::words::{cost, dollars, gpu, machines, metrics, progress, simple_bar, until};
+use super::words::{centicores, cores, cost, dollars, gpu, machines, metrics, progress, simple_bar, size, until};
 use crate::advise::budget::percent;
-use crate::base::Timestamp;
 use crate::base::text::escape;
+use crate::base::{Millis, Timestamp};
 use crate::cli::health::{mark, summary};
 use crate::cli::output::{bar, fit, flow, listed, pad, style, unicode};
 use crate::monitor::health::{Level, Report};
@@ -20,6 +20,7 @@ const WAITING: usize = 4;
 const FINDINGS: usize = 3;
 const BUDGETS: usize = 4;
 const GPUS: usize = 4;
+const PODS: usize = 4;
 /// Cells of a bar.
 const BAR: usize = 12;
 /// Columns of the names in front.
@@ -57,9 +58,10 @@ pub fn page(page: &Page<'_>) -> String {
         }
     }
     places(&mut out, shot);
-    if let Some(next) = shot.record.value.as_ref().and_then(|r| r.next.as_ref()) {
-        out.part("next", &style::paint(style::BOLD, &fit(&format!("{} saves {}", escape(&next.command), dollars(next.saves)), out.room())));
-        out.more(&style::paint(style::DIM, &fit(&escape(&next.because), out.room())));
+    if let Some(next) = &shot.advice.value {
+        out.part("next", &style::paint(style::BOLD, &fit(&escape(&next.command), out.room())));
+        let words = format!("{} would have saved {} of {}", escape(&next.because), dollars(next.saves), dollars(next.of));
+        out.more(&style::paint(style::DIM, &fit(&words, out.room())));
     }
     out.text
 }
@@ -232,6 +234,30 @@ fn spend(out: &mut Out, spend: &Spend) {
     }
 }
 
+/// Who measures, how long ago, and the pods that use most.
+fn pods(out: &mut Out, shot: &Snapshot) {
+    let room = out.room();
+    let Some(usage) = &shot.usage.value else {
+        return out.more(&style::paint(style::CHANGE, &fit(&format!("use is not measured: {}", why(&shot.usage)), room)));
+    };
+    let age = usage.measured.or(shot.usage.at).map(|at| format!(", {} ago", Millis(shot.at.since(at).0 / 1000 * 1000)));
+    let source = format!("use measured by {}{}", shot.usage.source, age.unwrap_or_default());
+    out.more(&style::paint(style::DIM, &fit(&source, room)));
+    stale(out, &shot.usage);
+    let all = shot.cluster.value.iter().flat_map(|c| &c.pods);
+    let mut all: Vec<_> = all.filter_map(|p| Some((p, usage.pods.get(&format!("{}/{}", p.namespace, p.name))?))).collect();
+    all.sort_by_key(|(_, used)| std::cmp::Reverse((used.cpu_millis, used.memory_bytes)));
+    let known = |n: Option<u64>, show: fn(u64) -> String| n.map_or("?".to_owned(), show);
+    for (pod, used) in all.iter().take(PODS) {
+        let (cpu, memory) = (known(used.cpu_millis, centicores), known(used.memory_bytes, size));
+        let right = format!("{cpu:>6} of {:<5} cores  {memory:>9} of {:<9}", cores(pod.cpu_millis), size(pod.memory_bytes));
+        out.both(&escape(pod.run.as_deref().unwrap_or(&pod.name)), right.trim_end());
+    }
+    if all.len() > PODS {
+        out.more(&style::paint(style::DIM, &format!("and {} more pods: `oppen dashboard --live`, page 5", all.len() - PODS)));
+    }
+}
+
 fn places(out: &mut Out, shot: &Snapshot) {
     let far = shot.backend != "local";
     let name = if far { "cluster" } else { "machine" };
@@ -255,9 +281,7 @@ fn places(out: &mut Out, shot: &Snapshot) {
     }
     if far {
         stale(out, &shot.cluster);
-        if shot.usage.value.is_none() {
-            out.more(&style::paint(style::CHANGE, &fit(&format!("use is not measured: {}", why(&shot.usage)), room)));
-        }
+        pods(out, shot);
         let notes = shot.cluster.value.iter().flat_map(|c| &c.notes).chain(shot.usage.value.iter().flat_map(|u| &u.notes));
         for note in notes.take(2) {
             out.more(&style::paint(style::DIM, &fit(&escape(note), room)));

@@ -92,6 +92,12 @@ pub fn cores(millis: u64) -> String {
     if tenths.is_multiple_of(10) { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
+/// Cores that little uses: `0.05`.
+#[must_use]
+pub fn centicores(millis: u64) -> String {
+    format!("{}.{:02}", millis / 1000, millis % 1000 / 10)
+}
+
 /// `37%`, `?`.
 #[must_use]
 pub fn share(percent: Option<f64>) -> String {

@@ -15,7 +15,7 @@ use super::output::{self, Form, pad, style, unicode, width, wrap};
 use super::session::Place;
 use crate::base::Millis;
 use crate::base::text::escape;
-use crate::monitor::health::{Finding, Level, Report, Settings, look};
+use crate::monitor::health::{Level, Report, Settings, look};
 use crate::monitor::reading::length;
 
 /// Columns of the words in front.
@@ -43,17 +43,7 @@ pub struct Health {
 pub fn run(here: &Path, args: &Health) -> Outcome {
     let place = Place::find(here, None)?;
     let settings = Settings { longest: args.deadline, stuck_after: length(args.stuck_after) };
-    let mut report = look(&scene(&place), settings);
-    if place.broken {
-        let broken = Finding {
-            check: "project".to_owned(),
-            level: Level::Problem,
-            message: "oppen.yaml has errors: what it says further is not known".to_owned(),
-            hint: Some("`oppen validate` prints them all".to_owned()),
-        };
-        report.findings.insert(0, broken);
-        report.healthy = false;
-    }
+    let report = look(&scene(&place), settings);
     output::write(&args.output.output, |form| match form {
         Form::Json => output::json(&report),
         Form::Text => text(&report, args.quiet),

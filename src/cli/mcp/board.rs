@@ -1,16 +1,16 @@
-//! `get_training_dashboard`: the monitor's snapshot, with what is wrong in words.
+//! `get_training_dashboard`: the monitor's snapshot and the checks of `oppen health`, with what to do in words.
 
 use std::time::Duration;
 
 use super::money::budgets;
-use super::queue::{live, seen};
-use super::{Hands, refusal};
-use crate::base::Money;
-use crate::cli::cost::report;
-use crate::cli::dashboard::scene;
-use crate::mcp::{Answer, Dashboard, Finding, Machines, Nothing, PodUse, SourceView, Talk, plain};
-use crate::monitor::{Monitor, Quality, Reading, Snapshot};
+use super::{Hands, refusal, stored};
+use crate::cli::dashboard::seen as look;
+use crate::mcp::{Answer, Budget, Check, Code, Dashboard, Finding, Live, Machines, Nothing, PodUse, Refusal, SourceView, Talk, plain};
+use crate::monitor::health::{Level, Report};
+use crate::monitor::view::{Record, Run};
+use crate::monitor::{Quality, Reading, Snapshot};
 use crate::record::RunStatus;
+use crate::store::Store;
 
 /// How long each source may take.
 const DEADLINE: Duration = Duration::from_millis(800);
@@ -20,48 +20,99 @@ const ROWS: usize = 100;
 /// `get_training_dashboard`
 pub fn dashboard(hands: &Hands, _: Nothing, _: &Talk<'_>) -> Answer<Dashboard> {
     let place = hands.place()?;
-    let shot = Monitor::new(scene(&place), DEADLINE).look();
-    let (board, _, store) = seen(&place)?;
-    let (mut total, mut average, mut budgets_now) = (Money::ZERO, Money::ZERO, Vec::new());
-    if let Some(store) = &store {
-        let asked = report::Report { from: None, to: None, by: Vec::new(), timezone: chrono_tz::UTC, output: Vec::new() };
-        let sums = report::answer(store, &asked).map_err(refusal)?.total;
-        (total, average) = (sums.spent, sums.each());
-        budgets_now = budgets(&place, store)?;
-    }
-    let sources = sources(&shot);
-    let mut findings: Vec<Finding> = sources.iter().filter(|s| matches!(s.quality.as_str(), "stale" | "failed")).map(unwell).collect();
-    if let Some(pause) = &board.paused {
-        let problem = format!("nothing is launched since {} paused it at {}", plain(&pause.by, 100), pause.since);
-        findings.push(Finding { about: "queue".into(), problem, next: "a person can run `oppen queue resume`".into() });
-    }
-    for b in budgets_now.iter().filter(|b| b.used_percent >= 90.0) {
-        let problem = format!("{:.0}% of ${} is spent or reserved", b.used_percent, b.limit_usd.0.decimal());
-        findings.push(Finding { about: format!("budget of {}", b.name), problem, next: "spend less, or ask a person to raise it".into() });
-    }
-    let counts = shot.record.value.as_ref().map(|r| r.counts.clone()).unwrap_or_default();
-    let failed = counts.get(RunStatus::Failed.word()).copied().unwrap_or(0);
-    let next = match (findings.is_empty(), failed) {
-        (false, _) => "see `findings`: each says what to do",
-        (true, 0) => "all is well: check_training_budget prices what you want to train",
-        (true, _) => "all is well; list_training_runs with status failed shows what failed, explain_run why",
+    let (shot, health) = look(&place, DEADLINE).map_err(refusal)?;
+    let record = match (&shot.record.value, shot.record.quality) {
+        (Some(record), _) => record.clone(),
+        // Where nothing was applied, nothing is what there is.
+        (None, Quality::Absent) => Record::default(),
+        (None, _) => {
+            let why = shot.record.why.as_deref().unwrap_or("the state does not answer");
+            return Err(Refusal::new(Code::Failed, plain(why, 600), "a person can run `oppen health`, which says what to do"));
+        }
     };
+    let store = Store::open_existing(&place.state_folder()).map_err(stored)?;
+    let budgets = store.map(|store| budgets(&place, &store)).transpose()?.unwrap_or_default();
+    let sources = sources(&shot);
+    let findings = findings(&health, &sources, &record, &budgets);
+    let checks =
+        health.findings.iter().map(|f| Check { check: f.check.clone(), level: f.level.word().to_owned(), message: plain(&f.message, 300) });
     Ok(Dashboard {
-        healthy: findings.is_empty(),
+        healthy: health.healthy,
+        next: next(&shot, &findings, &record),
+        checks: checks.collect(),
         findings,
-        cost_total_usd: total.into(),
-        cost_average_usd: average.into(),
-        pending_cost_usd: board.pending_cost.into(),
-        runs: counts,
-        running: board.running.iter().take(50).map(live).collect(),
-        pending: board.waiting.len(),
-        next_free_slot: board.next_free.map(|t| t.to_string()),
-        budgets: budgets_now,
+        cost_total_usd: record.spend.total.into(),
+        cost_average_usd: record.spend.per_attempt.unwrap_or_default().into(),
+        pending_cost_usd: record.queue.pending_cost.into(),
+        running: record.running.iter().take(50).map(live).collect(),
+        pending: usize::try_from(record.queue.waiting).unwrap_or(usize::MAX),
+        next_free_slot: record.queue.next_free.map(|t| t.to_string()),
+        runs: record.counts,
+        budgets,
         cluster: machines(&shot),
         usage: usage(&shot),
         sources,
-        next: next.to_owned(),
     })
+}
+
+fn live(run: &Run) -> Live {
+    Live {
+        job_id: plain(&run.address, 512),
+        priority: plain(&run.priority, 100),
+        since: run.started.or(run.planned).unwrap_or_default().to_string(),
+        ends_at: run.eta.as_ref().map(|e| e.at.to_string()),
+        cost_usd: run.expected_cost.map(Into::into),
+    }
+}
+
+/// What is wrong: what health found, sources that it does not look at, the queue, budgets.
+fn findings(health: &Report, sources: &[SourceView], record: &Record, budgets: &[Budget]) -> Vec<Finding> {
+    let bad = health.findings.iter().filter(|f| f.level >= Level::Warning);
+    let mut all: Vec<Finding> = bad
+        .map(|f| Finding {
+            about: f.check.clone(),
+            level: f.level.word().to_owned(),
+            problem: plain(&f.message, 300),
+            next: f.hint.as_deref().map_or_else(|| "a person should look at it".to_owned(), |h| plain(h, 300)),
+        })
+        .collect();
+    let warning = |about: String, problem: String, next: &str| Finding { about, level: "warning".into(), problem, next: next.into() };
+    if all.is_empty() {
+        all.extend(sources.iter().filter(|s| matches!(s.quality.as_str(), "stale" | "failed")).map(|s| {
+            let problem = s.why.clone().unwrap_or_else(|| "it does not answer".to_owned());
+            warning(s.about.clone(), format!("{}: {problem}", s.source), "figures of it are missing or old meanwhile; call again")
+        }));
+    }
+    if let Some(by) = &record.queue.paused_by {
+        let problem = format!("nothing is launched: {} paused it", plain(by, 100));
+        all.push(warning("queue".into(), problem, "a person can run `oppen queue resume`"));
+    }
+    all.extend(budgets.iter().filter(|b| b.used_percent >= 90.0).map(|b| {
+        let problem = format!("{:.0}% of ${} is spent or reserved", b.used_percent, b.limit_usd.0.decimal());
+        warning(format!("budget of {}", b.name), problem, "spend less, or ask a person to raise it")
+    }));
+    all
+}
+
+fn next(shot: &Snapshot, findings: &[Finding], record: &Record) -> String {
+    let failed = record.counts.get(RunStatus::Failed.word()).copied().unwrap_or(0);
+    if !findings.is_empty() {
+        return "see `findings`: each says what to do".to_owned();
+    }
+    if failed > 0 {
+        return "all is well; list_training_runs with status failed shows what failed, explain_run why".to_owned();
+    }
+    match &shot.advice.value {
+        Some(a) => {
+            let (job, title) = (plain(&a.job, 512), plain(&a.because, 200));
+            format!(
+                "all is well; recommend_cost_optimization of {job} shows how to save: {title} would have saved ${} of ${}",
+                a.saves.decimal(),
+                a.of.decimal()
+            )
+        }
+        None => "all is well: check_training_budget prices what you want to train".to_owned(),
+    }
 }
 
 fn source<T>(about: &str, reading: &Reading<T>) -> SourceView {
@@ -81,22 +132,21 @@ fn source<T>(about: &str, reading: &Reading<T>) -> SourceView {
 }
 
 fn sources(shot: &Snapshot) -> Vec<SourceView> {
+    // What was read just now may have been measured a while ago.
+    let measured = shot.usage.value.as_ref().and_then(|u| u.measured);
+    let mut used = source("use of nodes and pods", &shot.usage);
+    used.age_seconds = measured.map(|at| shot.at.since(at).as_secs_f64()).or(used.age_seconds);
     vec![
         source("runs, queue and money", &shot.record),
         source("this machine", &shot.machine),
         source("processes of runs", &shot.processes),
         source("GPUs of this machine", &shot.gpus),
         source("nodes and pods", &shot.cluster),
-        source("use of nodes and pods", &shot.usage),
+        used,
         source("GPUs of the cluster", &shot.cluster_gpus),
         source("tracked metrics", &shot.tracking),
+        source("advice on cost", &shot.advice),
     ]
-}
-
-fn unwell(source: &SourceView) -> Finding {
-    let problem = source.why.clone().unwrap_or_else(|| "it does not answer".to_owned());
-    let next = format!("see whether {} can be reached from here; figures of it are missing or old meanwhile", source.source);
-    Finding { about: source.about.clone(), problem, next }
 }
 
 fn machines(shot: &Snapshot) -> Machines {

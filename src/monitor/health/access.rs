@@ -1,10 +1,10 @@
 //! What this user may do in the cluster: each verb that the backend and the monitor use.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
-use super::super::cluster::{Refusal, block, review};
+use super::super::cluster::{Link, TOGETHER, review};
 use super::{Finding, Level};
-use crate::backend::kubernetes::Settings;
 
 /// Without these nothing runs there: group, resource, subresource, verbs (`oppen install` grants them).
 const NEEDED: [(&str, &str, &str, &[&str]); 3] = [
@@ -27,8 +27,9 @@ fn attributes(group: &str, resource: &str, sub: &str, verb: &str, namespace: Opt
 }
 
 /// Asks for each.
-pub fn check(settings: &Settings) -> Vec<Finding> {
-    let own = Some(settings.namespace.as_str());
+pub fn check(link: &Link) -> Vec<Finding> {
+    let namespace = link.settings().namespace.as_str();
+    let own = Some(namespace);
     let needed: Vec<(String, Value)> = NEEDED
         .iter()
         .flat_map(|(group, resource, sub, verbs)| {
@@ -40,16 +41,17 @@ pub fn check(settings: &Settings) -> Vec<Finding> {
         .collect();
     let useful = USEFUL.map(|(group, resource, sub, verb, all, _)| attributes(group, resource, sub, verb, own.filter(|_| !all)));
     let asked = needed.iter().map(|(_, a)| a.clone()).chain(useful).collect::<Vec<_>>();
-    let answers = block(settings, async |client| {
+    // A few at a time: each question beside another one needs a connection of its own.
+    let answers = link.ask(async |client| {
         let all = asked.iter().map(|a| review(&client, a));
-        futures::future::join_all(all).await.into_iter().collect::<Result<Vec<bool>, Refusal>>()
+        futures::stream::iter(all).buffered(TOGETHER / 2).try_collect::<Vec<bool>>().await
     });
     match answers {
         Err(e) => {
             let hint = "when the API server answers again, this is looked at again";
             vec![Finding::new(Level::Problem, format!("rights are not known: {e}")).hint(hint)]
         }
-        Ok(answers) => judge(&needed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), &answers, &settings.namespace),
+        Ok(answers) => judge(&needed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), &answers, namespace),
     }
 }
 

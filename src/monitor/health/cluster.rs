@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::cluster::{Link, answers, block, list};
+use super::super::cluster::{Link, answers, list};
 use super::super::read::quantity::nanos;
 use super::{Finding, Level, words};
-use crate::backend::kubernetes::Settings;
 use crate::base::Timestamp;
 use crate::base::text::escape;
 
@@ -18,8 +17,8 @@ const FAR_APART: i64 = 60_000;
 const NEARLY: u128 = 90;
 
 /// Whether it answers, in which version, by which clock.
-pub fn api(settings: &Settings) -> Vec<Finding> {
-    let answer = match block(settings, async |client| answers(&client).await) {
+pub fn api(link: &Link) -> Vec<Finding> {
+    let answer = match link.ask(async |client| answers(&client).await) {
         Ok(answer) => answer,
         Err(e) => {
             let hint = "see `kubectl get --raw /version`, the network, and `kubernetes.context` in oppen.yaml; what runs there goes on";
@@ -71,9 +70,9 @@ struct Status {
 }
 
 /// What the namespace's quotas leave.
-pub fn quota(settings: &Settings) -> Vec<Finding> {
-    let path = format!("/api/v1/namespaces/{}/resourcequotas", settings.namespace);
-    match block(settings, async |client| list::<Quota>(&client, &path, "").await) {
+pub fn quota(link: &Link) -> Vec<Finding> {
+    let path = format!("/api/v1/namespaces/{}/resourcequotas", link.settings().namespace);
+    match link.ask(async |client| list::<Quota>(&client, &path, "").await) {
         Ok((quotas, _)) => headroom(&quotas),
         Err(e) => {
             let hint = "ask for the right to list resourcequotas; what they refuse is seen only when a pod is refused";
@@ -105,7 +104,7 @@ fn headroom(quotas: &[Quota]) -> Vec<Finding> {
 }
 
 /// Who measures.
-pub fn metrics(link: &mut Link) -> Vec<Finding> {
+pub fn metrics(link: &Link) -> Vec<Finding> {
     match link.usage() {
         Err(miss) => {
             let hint = "install metrics-server, or ask for the right to get nodes/proxy: what pods use is not seen without";

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Scene;
-use super::cluster::Link;
 use super::patience::Patience;
 use super::reading::{Asked, Bell, Found, Miss, Quality, Source, length, now, wait};
 use super::view::time;
@@ -169,7 +168,9 @@ pub fn look(scene: &Scene, settings: Settings) -> Report {
     let all: Vec<&dyn Asked> = desk.checks.iter().map(|c| &c.source as &dyn Asked).collect();
     all.iter().for_each(|s| s.ask());
     wait(&all, &desk.bell);
-    let findings = desk.checks.iter().flat_map(findings).collect();
+    let broken = Finding::new(Level::Problem, "oppen.yaml has errors: what it says further is not known");
+    let broken = Finding { check: "project".to_owned(), ..broken.hint("`oppen validate` prints them all") };
+    let findings = scene.broken.then_some(broken).into_iter().chain(desk.checks.iter().flat_map(findings)).collect();
     for check in &desk.checks {
         if let Some(took) = check.source.took() {
             desk.patience.note(check.name, took);
@@ -207,8 +208,8 @@ fn elsewhere(desk: &mut Desk, scene: &Scene) {
         desk.far("permissions", reach, move || access::check(&own));
         let own = cluster.clone();
         desk.far("quota", reach, move || cluster::quota(&own));
-        let mut link = Link::new(cluster.clone());
-        desk.far("metrics", "see `kubectl get --raw /apis/metrics.k8s.io/v1beta1/nodes`", move || cluster::metrics(&mut link));
+        let link = cluster.clone();
+        desk.far("metrics", "see `kubectl get --raw /apis/metrics.k8s.io/v1beta1/nodes`", move || cluster::metrics(&link));
     }
     if let Some(url) = scene.dcgm.clone() {
         desk.far("DCGM", "see `monitor: {dcgm: ...}` in oppen.yaml, and ask it with curl", move || others::dcgm(&url));

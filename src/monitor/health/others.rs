@@ -12,8 +12,8 @@ const MEMORY: u64 = 5;
 /// Memory and GPUs.
 pub fn machine(runs_here: bool, gpus: u32) -> Vec<Finding> {
     let mut found = Vec::new();
-    let machine = match local::Cores::default().look() {
-        Ok((machine, _)) => machine,
+    let machine = match local::machine() {
+        Ok(machine) => machine,
         Err(miss) => return vec![Finding::new(Level::Warning, words(miss))],
     };
     let left = machine.memory_total.saturating_sub(machine.memory_used);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::super::cluster::{Link, jobs};
+use super::super::cluster::Link;
 use super::super::local::{Procs, gpus, nvidia_smi};
 use super::super::view::{Processes, Usage};
 use super::{Finding, Level, Scene, now};
@@ -56,7 +56,7 @@ pub fn check(scene: &Scene, stuck_after: Millis) -> Vec<Finding> {
     let live: BTreeMap<String, &RunRecord> = live(&state, store.lineage());
     let mut found = if scene.local { of_processes(scene, &live, stuck_after) } else { Vec::new() };
     if let Some(cluster) = scene.cluster.as_ref().filter(|_| !scene.local) {
-        found.extend(of_jobs(scene, &mut Link::new(cluster.clone()), store.lineage(), &live, stuck_after));
+        found.extend(of_jobs(scene, cluster, store.lineage(), &live, stuck_after));
     }
     if found.is_empty() {
         let words = if live.is_empty() { "none runs".to_owned() } else { format!("{} live, each shows signs of life", live.len()) };
@@ -133,8 +133,8 @@ fn of_processes(scene: &Scene, live: &BTreeMap<String, &RunRecord>, stuck_after:
     found
 }
 
-fn of_jobs(scene: &Scene, link: &mut Link, lineage: &str, live: &BTreeMap<String, &RunRecord>, stuck_after: Millis) -> Vec<Finding> {
-    let all = match jobs(link, "oppen.dev/lineage") {
+fn of_jobs(scene: &Scene, link: &Link, lineage: &str, live: &BTreeMap<String, &RunRecord>, stuck_after: Millis) -> Vec<Finding> {
+    let all = match link.jobs("oppen.dev/lineage") {
         Ok(all) => all,
         Err(words) => return vec![Finding::new(Level::Warning, format!("Jobs are not seen: {words}"))],
     };
@@ -154,9 +154,9 @@ fn of_jobs(scene: &Scene, link: &mut Link, lineage: &str, live: &BTreeMap<String
     // It is asked every time, so that the check takes as long whatever it finds.
     if let Ok((usage, _)) = link.usage() {
         let quiet = silent(scene, live, stuck_after);
-        let namespace = scene.cluster.as_ref().map(|c| c.namespace.clone()).unwrap_or_default();
+        let namespace = &link.settings().namespace;
         found.extend(listed(quiet.into_iter().filter_map(|(name, run, age)| {
-            let millis = used(&usage, &namespace, &name)?;
+            let millis = used(&usage, namespace, &name)?;
             (millis < 10).then(|| stuck(run, age, "and its pod uses no core"))
         })));
     }

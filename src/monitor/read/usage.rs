@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::view::Use;
 use super::quantity::{nanos, whole};
+use crate::base::Timestamp;
 
 /// Use by the name of a node, or by `namespace/pod`.
 pub type ByName = BTreeMap<String, Use>;
@@ -16,6 +17,7 @@ pub type ByName = BTreeMap<String, Use>;
 #[serde(default)]
 struct Metrics {
     metadata: Meta,
+    timestamp: String,
     usage: BTreeMap<String, String>,
     containers: Vec<Container>,
 }
@@ -49,18 +51,19 @@ fn sum(a: Use, b: Use) -> Use {
     Use { cpu_millis: both(a.cpu_millis, b.cpu_millis), memory_bytes: both(a.memory_bytes, b.memory_bytes) }
 }
 
-/// `NodeMetricsList` or `PodMetricsList`.
+/// `NodeMetricsList` or `PodMetricsList`, and when the oldest of it was measured.
 ///
 /// # Errors
 /// When it is none, in words.
-pub fn metrics(text: &str) -> Result<ByName, String> {
+pub fn metrics(text: &str) -> Result<(ByName, Option<Timestamp>), String> {
     let list: List = serde_json::from_str(text).map_err(|e| format!("no list of metrics: {e}"))?;
+    let oldest = list.items.iter().filter_map(|m| Timestamp::parse(&m.timestamp)).min();
     let one = |m: Metrics| {
         let name = if m.metadata.namespace.is_empty() { m.metadata.name } else { format!("{}/{}", m.metadata.namespace, m.metadata.name) };
         let whole = m.containers.iter().map(|c| used(&c.usage)).reduce(sum);
         (name, whole.unwrap_or_else(|| used(&m.usage)))
     };
-    Ok(list.items.into_iter().map(one).collect())
+    Ok((list.items.into_iter().map(one).collect(), oldest))
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +97,7 @@ struct SummaryPod {
 #[serde(rename_all = "camelCase")]
 struct Cpu {
     usage_nano_cores: Option<u64>,
+    time: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,14 +110,33 @@ fn measured(cpu: &Cpu, memory: &Memory) -> Use {
     Use { cpu_millis: cpu.usage_nano_cores.map(|n| n / 1_000_000), memory_bytes: memory.working_set_bytes }
 }
 
+/// A kubelet's `/stats/summary`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfNode {
+    /// Its node.
+    pub node: String,
+    /// What the node uses.
+    pub used: Use,
+    /// What its pods use.
+    pub pods: ByName,
+    /// When the node was measured.
+    pub measured: Option<Timestamp>,
+}
+
 /// A kubelet's `/stats/summary`: its node, and its pods.
 ///
 /// # Errors
 /// When it is none, in words.
-pub fn summary(text: &str) -> Result<(String, Use, ByName), String> {
+pub fn summary(text: &str) -> Result<OfNode, String> {
     let summary: Summary = serde_json::from_str(text).map_err(|e| format!("no summary of a kubelet: {e}"))?;
     let pods = summary.pods.iter().map(|p| (format!("{}/{}", p.pod_ref.namespace, p.pod_ref.name), measured(&p.cpu, &p.memory)));
-    Ok((summary.node.node_name, measured(&summary.node.cpu, &summary.node.memory), pods.collect()))
+    let node = &summary.node;
+    Ok(OfNode {
+        used: measured(&node.cpu, &node.memory),
+        pods: pods.collect(),
+        measured: node.cpu.time.as_deref().and_then(Timestamp::parse),
+        node: summary.node.node_name,
+    })
 }
 
 #[cfg(test)]
@@ -129,13 +152,15 @@ mod tests {
 
     #[test]
     fn both_sources_say_the_same() {
-        let (node, used, pods) = summary(SUMMARY).unwrap();
+        let OfNode { node, used, pods, measured } = summary(SUMMARY).unwrap();
         assert_eq!((node.as_str(), used), ("n1", Use { cpu_millis: Some(251), memory_bytes: Some(1 << 30) }));
+        assert_eq!(measured, Timestamp::parse("2026-01-01T00:00:00Z"));
         assert_eq!(pods["ml/a"], Use { cpu_millis: Some(0), memory_bytes: Some(4096) });
         assert_eq!(pods["ml/young"], Use::default(), "what was not measured yet is unknown");
-        let text = r#"{"items": [{"metadata": {"name": "n1"}, "timestamp": "t", "usage": {"cpu": "251000000n", "memory": "1048576Ki"}},
+        let text = r#"{"items": [{"metadata": {"name": "n1"}, "timestamp": "2026-01-01T00:00:10Z", "usage": {"cpu": "251000000n", "memory": "1048576Ki"}},
             {"metadata": {"name": "a", "namespace": "ml"}, "containers": [{"usage": {"cpu": "100m", "memory": "1Ki"}}, {"usage": {"cpu": "1"}}]}]}"#;
-        let all = metrics(text).unwrap();
+        let (all, oldest) = metrics(text).unwrap();
+        assert_eq!(oldest, Timestamp::parse("2026-01-01T00:00:10Z"));
         assert_eq!(all["n1"], used);
         assert_eq!(all["ml/a"], Use { cpu_millis: Some(1100), memory_bytes: None });
         assert!(metrics("{\"items\": 3}").is_err() && summary("{}").is_err() && metrics("<html>").is_err());

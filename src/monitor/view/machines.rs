@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Metric;
-use crate::base::Millis;
+use super::{Metric, time_opt};
+use crate::base::{Millis, Timestamp};
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -151,6 +151,9 @@ pub struct Usage {
     pub nodes: BTreeMap<String, Use>,
     /// By `namespace/name`.
     pub pods: BTreeMap<String, Use>,
+    /// When the oldest figure of a node was measured, where the source tells.
+    #[serde(default, with = "time_opt", skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Timestamp>,
     /// What is missing, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -46,6 +46,9 @@ pub struct Snapshot {
     pub cluster_gpus: Reading<Vec<Gpu>>,
     /// Runs on the MLflow server.
     pub tracking: Reading<Vec<Tracked>>,
+    /// The cheapest next action: the advice that saves most.
+    #[serde(default)]
+    pub advice: Reading<Next>,
     /// Where runs run, all together: the cluster's nodes, or this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,

@@ -30,9 +30,6 @@ pub struct Record {
     pub sweeps: Vec<Sweep>,
     /// What live attempts hold together.
     pub held: Held,
-    /// The cheapest next action, where one would save money.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Next>,
     /// Who holds the lock, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
@@ -91,14 +88,18 @@ pub struct Run {
     pub because: Option<String>,
 }
 
-/// Something to do that saves money.
+/// Something to do that saves money: the advice of `oppen cost recommend` that saves most.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Next {
-    /// What to type.
+    /// What to type: it shows the edits.
     pub command: String,
-    /// What it saves: a difference of two prices.
+    /// What it would have saved: a difference of two prices.
     pub saves: Money,
-    /// Of what, and what else changes.
+    /// Of this: what the job's runs cost.
+    pub of: Money,
+    /// The job.
+    pub job: String,
+    /// What to do, in words.
     pub because: String,
 }
 

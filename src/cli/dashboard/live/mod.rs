@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::scene;
 use crate::base::text::escape;
@@ -94,6 +94,13 @@ fn due(last: Option<Instant>, every: Duration) -> bool {
     last.is_none_or(|at| at.elapsed() >= every)
 }
 
+/// Esc and the key after it, where a slow line brought both at once: terminals write Alt so, and no key of ours has it.
+fn apart(key: KeyEvent) -> impl Iterator<Item = KeyEvent> {
+    let both = key.modifiers.contains(KeyModifiers::ALT);
+    let escape = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
+    both.then_some(escape).into_iter().chain([KeyEvent { modifiers: key.modifiers - KeyModifiers::ALT, ..key }])
+}
+
 impl Live {
     fn show(&mut self, screen: &mut Screen) -> Outcome {
         let mut asked = Asked::default();
@@ -120,14 +127,16 @@ impl Live {
                 match event::read()? {
                     Event::Key(key) if key.kind != KeyEventKind::Release => {
                         dirty = true;
-                        match update(&mut self.model, key) {
-                            Some(Wish::Quit) => return Ok(Exit::Done),
-                            Some(Wish::Refresh) => {
-                                screen.terminal.clear()?;
-                                (asked, self.health) = (Asked::default(), None);
+                        for key in apart(key) {
+                            match update(&mut self.model, key) {
+                                Some(Wish::Quit) => return Ok(Exit::Done),
+                                Some(Wish::Refresh) => {
+                                    screen.terminal.clear()?;
+                                    (asked, self.health) = (Asked::default(), None);
+                                }
+                                Some(wish) => self.wish(wish),
+                                None => {}
                             }
-                            Some(wish) => self.wish(wish),
-                            None => {}
                         }
                     }
                     Event::Resize(..) => dirty = true,
