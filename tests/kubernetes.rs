@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "kubernetes/agents.rs"]
+mod agents;
 #[path = "kubernetes/sweeps.rs"]
 mod sweeps;
+#[path = "kubernetes/usage.rs"]
+mod usage;
 
 /// A project in a namespace of its own.
 struct Project {
@@ -274,45 +278,4 @@ fn an_api_server_that_dies_ends_nothing() {
         "{:#?}",
         project.status()
     );
-}
-
-/// A template for agents; at these rates a minute of its GPU costs as much as one of 1 GPU, 2 cores and 3 GiB.
-const AGENTS: &str = "kubernetes: {namespace: NAMESPACE, image_pull_policy: Never}\npool: {max_concurrent: 2}\n\
-    rates: {gpu: 0.615 USD, cpu: 0 USD, memory: 0 USD, off_peak: {factor: 1}}\nbudget: {limit: 0.50 USD}\n\
-    models: {mnist: {template: workflows/train.yaml, estimate: {epochs: '{{ inputs.epochs }}', per_epoch: 60s}}}\n";
-const TRAIN: &str = r#"apiVersion: oppen/v1
-kind: Workflow
-name: train
-inputs:
-  epochs: {type: integer, default: 2, minimum: 1, maximum: 1000}
-  batch_size: {type: integer, default: 64, minimum: 1, maximum: 4096}
-jobs:
-  train:
-    model: mnist
-    image: oppen.test/busybox:1
-    run: [sh, -c, 'e=1; while [ $e -le "$0" ]; do sleep PACE; echo "epoch=$e loss=0.$((1000 / (e + 1)))"; e=$((e + 1)); done', "{{ inputs.epochs }}"]
-    resources: {gpu: 1, cpu: 50m, memory: 64Mi}
-    grace: 1s
-    timeout: 30m
-"#;
-
-/// Conversations of `tests/mcp`, whose runs are Jobs here.
-#[test]
-fn agents_price_queue_and_train() {
-    let Ok(python) = std::env::var("OPPEN_TEST_MCP") else {
-        eprintln!("skipped: OPPEN_TEST_MCP names no Python with the `mcp` package");
-        return;
-    };
-    for (name, pace) in [("a", "1"), ("b", "20"), ("c", "20")] {
-        let Some(project) = Project::new(&format!("agents-{name}"), "  none: {run: [\"true\"]}\n") else { return };
-        let head = "apiVersion: oppen/v1\nkind: Project\nname: agents\nbackend: kubernetes\n";
-        project.write("oppen.yaml", &format!("{head}{}", AGENTS.replace("NAMESPACE", &project.namespace)));
-        project.write("workflows/train.yaml", &TRAIN.replace("PACE", pace));
-        std::fs::remove_file(project.folder.path().join("workflows/w.yaml")).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mcp/conversations.py");
-        let mut command = Command::new(&python);
-        command.arg("-B").arg(script).arg(name).arg(project.folder.path()).stdin(Stdio::null());
-        let out = command.env("OPPEN", env!("CARGO_BIN_EXE_oppen")).env("KUBECONFIG", &project.kubeconfig).output().unwrap();
-        assert!(out.status.success(), "conversation {name}: {}{}", text(&out.stdout), text(&out.stderr));
-    }
 }

@@ -1,4 +1,4 @@
-# What the cluster is made of: Debian's packages, and Kubernetes built from its Go module.
+# What the cluster is made of: Debian's packages, and Kubernetes and metrics-server built from their Go modules.
 
 packages() {
   local missing=() pair
@@ -56,6 +56,14 @@ binaries() {
     mv "$bin/$name.new" "$bin/$name"
   done
   cd "$here"
+}
+
+metrics_binary() {
+  [ -x "$bin/metrics-server" ] && return
+  command -v go >/dev/null || fail "Go is missing: it builds metrics-server"
+  say "building metrics-server (about 3 minutes on 2 cores, once)"
+  mkdir -p "$bin"
+  GOBIN=$bin go install -ldflags "-s -w" "sigs.k8s.io/metrics-server/cmd/metrics-server@$metrics_server"
 }
 
 # A container image of one layer, as `ctr image import` reads it: archive NAME ROOTFS ENTRY...
