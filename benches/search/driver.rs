@@ -57,7 +57,7 @@ impl Session {
                 let verdict = self.timed(|s| s.pruner.as_mut().map(|p| p.report(trial, step, value)))?;
                 return Ok(match verdict.ok_or("no pruner")? {
                     Verdict::Continue => json!({"prune": null}),
-                    Verdict::Prune { why } => json!({"prune": why}),
+                    Verdict::Prune { why } | Verdict::Pause { why } => json!({"prune": why}),
                 });
             }
             "complete" => {

@@ -135,6 +135,8 @@ pub fn event_line(event: &Event, state: &State, now: Timestamp) -> Option<String
         Event::Failed { address, .. } => (style::paint(style::BAD, "x"), format!("failed: {}", failure(state.runs.get(address)?))),
         Event::Cancelled { .. } => (style::paint(style::BAD, "x"), "cancelled".to_owned()),
         Event::Pruned { address, because } => (style::paint(style::LIVE, "/"), pruned(state.runs.get(address)?, because)),
+        Event::Paused { because, .. } => (style::paint(style::LIVE, "/"), format!("paused: {}", escape(because))),
+        Event::Promoted { because, .. } => (style::paint(style::LIVE, ">"), format!("goes on: {}", escape(because))),
         Event::Unneeded { because, .. } => (style::paint(style::DIM, "-"), format!("not needed: {}", escape(because))),
         Event::SweepPaused { job, by } => return Some(format!("{} {job} is paused by {}", clock(now), escape(by))),
         Event::Threshold { budget, percent, spent, limit } => {
@@ -229,6 +231,7 @@ pub fn cause_text(cause: crate::record::Cause) -> &'static str {
         Cause::Cancelled => "cancelled",
         Cause::Budget => "budget used up",
         Cause::Pruned => "pruned",
+        Cause::Paused => "paused at a rung",
     }
 }
 

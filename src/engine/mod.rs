@@ -13,6 +13,7 @@ mod observe;
 mod orders;
 pub mod policy;
 pub mod port;
+mod rungs;
 pub mod search;
 mod sweep;
 #[cfg(test)]
@@ -230,6 +231,9 @@ impl Engine {
         if let Some(pause) = &self.state.paused {
             return Some(Wait::QueuePaused(pause.clone()));
         }
+        if let Some(rung) = record.rung.as_ref().filter(|r| r.waits) {
+            return Some(Wait::Rung(Arc::clone(&rung.because)));
+        }
         if let Some(time) = record.not_before {
             return Some(Wait::Backoff(time));
         }
@@ -286,6 +290,8 @@ pub enum Wait {
     Needs(Arc<str>),
     /// The person who paused its sweep.
     Paused(Arc<str>),
+    /// Other trials: it was stopped at a rung, and goes on when it belongs to the best there.
+    Rung(Arc<str>),
     /// The backoff of a retry.
     Backoff(Timestamp),
     /// A budget, until it begins anew.
@@ -303,6 +309,7 @@ impl std::fmt::Display for Wait {
         match self {
             Self::Needs(job) => write!(f, "needs {job}"),
             Self::Paused(by) => write!(f, "its sweep was paused by {by}"),
+            Self::Rung(because) => write!(f, "paused at {because}"),
             Self::Backoff(time) => write!(f, "tries again at {time}"),
             Self::Budget(name, Some(next)) => write!(f, "budget of {name} is used up until {next}"),
             Self::Budget(name, None) => write!(f, "budget of {name} is used up"),

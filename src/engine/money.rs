@@ -74,7 +74,7 @@ impl Index {
         let entry = self.entries.get(id as usize)?;
         let record = state.runs.get(&entry.address)?;
         Some(Ask {
-            job: Arc::clone(&record.spec.job),
+            job: super::rungs::rest_of(record),
             demand: Arc::clone(&entry.demand),
             seq: entry.seq,
             user: Arc::clone(&record.by),

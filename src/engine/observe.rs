@@ -1,10 +1,12 @@
 //! What backends report. Reports come late, doubled and out of order: only what concerns the live attempt counts.
 
+use std::sync::Arc;
+
 use super::index::Place;
 use super::policy::{self, Next};
 use super::port::{Command, Observation};
 use super::{Engine, attempt_id, money};
-use crate::base::{AttemptId, Millis, Timestamp};
+use crate::base::{Address, AttemptId, Millis, Timestamp};
 use crate::record::{Anomaly, AttemptPhase, Cause, Event, Outcome, OutputRecord};
 
 /// When an attempt ran and how it ended.
@@ -44,7 +46,8 @@ impl Engine {
                     let verdict = self.judge(&attempt, &points);
                     let address = attempt.address.clone();
                     self.emit(Event::Metrics { attempt, points }, now);
-                    verdict.into_iter().for_each(|why| self.end_for(&address, Cause::Pruned, why, now));
+                    verdict.into_iter().for_each(|(cause, why)| self.end_for(&address, cause, why, now));
+                    self.promote_in_sweep_of(&address, now);
                 }
             }
             Observation::Noticed { attempt, anomaly } => self.notice(attempt, anomaly, now),
@@ -121,22 +124,28 @@ impl Engine {
             Next::Done => self.over(&address, Event::Succeeded { address: address.clone() }, now),
             Next::Cancelled => self.over(&address, Event::Cancelled { address: address.clone() }, now),
             Next::Prune => self.prune(&address, now),
+            Next::Pause => self.rest(&address, now),
             Next::Fail(cause) => self.over(&address, Event::Failed { address: address.clone(), cause, detail: String::new() }, now),
             Next::Retry(wait) => {
                 let not_before = now.after(wait);
                 self.emit(Event::RetryScheduled { address: address.clone(), not_before }, now);
-                let Some(id) = self.index.id(&address) else { return };
-                if let Some(entry) = self.index.entry(id) {
-                    entry.place = Place::Blocked;
-                    entry.blocked = 0;
-                    let demand = std::sync::Arc::clone(&entry.demand);
-                    self.gate.release(&demand);
+                if let Some(id) = self.step_back(&address) {
+                    self.index.set_timer(id, Some(not_before));
                 }
-                let job = self.index.entry(id).map(|e| std::sync::Arc::clone(&e.job));
-                job.into_iter().for_each(|job| self.index.set_live(&job, false));
-                self.index.set_timer(id, Some(not_before));
             }
         }
+    }
+
+    /// A run whose attempt is over gives back what it held, and is in no line. Gives its number.
+    pub(super) fn step_back(&mut self, address: &Address) -> Option<u32> {
+        let id = self.index.id(address)?;
+        let entry = self.index.entry(id)?;
+        (entry.place, entry.blocked) = (Place::Blocked, 0);
+        let (demand, job) = (Arc::clone(&entry.demand), Arc::clone(&entry.job));
+        self.gate.release(&demand);
+        self.index.set_live(&job, false);
+        self.index.set_timer(id, None);
+        Some(id)
     }
 
     /// The backend surely does not have it: an intent that never arrived is sent again under its name; what ran is gone.

@@ -12,6 +12,8 @@ pub enum Next {
     Cancelled,
     /// The trial was ended early, and counts as done.
     Prune,
+    /// The trial waits at its rung.
+    Pause,
     /// Try again after this long.
     Retry(Millis),
     /// The run has failed.
@@ -30,6 +32,7 @@ pub fn after(record: &RunRecord) -> Next {
         Cause::Success => return Next::Done,
         Cause::Cancelled => return Next::Cancelled,
         Cause::Pruned => return Next::Prune,
+        Cause::Paused => return Next::Pause,
         // The sweep's money is used up: that is no failure of the trial.
         Cause::Budget if record.spec.job.sweep.as_ref().is_some_and(|s| s.max_cost.is_some()) => return Next::Prune,
         Cause::Error => retry.errors,

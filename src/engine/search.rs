@@ -11,14 +11,14 @@ use rustc_hash::FxHashMap;
 use super::Engine;
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::record::event::MetricPoint;
-use crate::record::{Event, RunRecord, RunStatus, SearchSpec, SweepSpec};
+use crate::record::{Cause, Event, RunRecord, RunStatus, SearchSpec, SweepSpec};
 use crate::search::{ELSEWHERE, Pruner, Sampler, Trial, TrialState, Verdict, pruner, sampler};
 
 /// One sweep's sampler and pruner, with all that they were told.
-struct Searcher {
+pub(super) struct Searcher {
     spec: Arc<SweepSpec>,
-    sampler: Box<dyn Sampler>,
-    pruner: Option<Box<dyn Pruner>>,
+    pub(super) sampler: Box<dyn Sampler>,
+    pub(super) pruner: Option<Box<dyn Pruner>>,
 }
 
 /// The searchers of all sweeps that asked for something. A copy is empty: what is missing is made again from the state.
@@ -50,6 +50,12 @@ pub fn trial(record: &RunRecord, index: u64, metric: &str) -> Option<Trial> {
         return None;
     }
     let last = record.metrics.get(metric).and_then(|m| m.last).filter(|v| v.is_finite());
+    // One that was stopped at a rung is known by its value there until it is over, so that others learn from it.
+    if let Some(rung) = record.rung.as_ref().filter(|_| !record.status.is_terminal()) {
+        let step = u64::try_from(rung.step).ok();
+        let known = Trial { state: TrialState::Pruned, value: Some(rung.value), step, ..Trial::running(index, record.spec.params.clone()) };
+        return Some(known);
+    }
     let state = match record.status {
         RunStatus::Succeeded if last.is_some() => TrialState::Complete,
         RunStatus::Pruned if !record.curve.is_empty() => TrialState::Pruned,
@@ -83,7 +89,7 @@ impl Engine {
     }
 
     /// The searcher of a sweep, made from the state when there is none yet or when it searches otherwise now.
-    fn searcher(&mut self, job: &Arc<str>, spec: &Arc<SweepSpec>) -> Result<&mut Searcher, String> {
+    pub(super) fn searcher(&mut self, job: &Arc<str>, spec: &Arc<SweepSpec>) -> Result<&mut Searcher, String> {
         if self.searchers.0.get(job).is_none_or(|s| !Arc::ptr_eq(&s.spec, spec) && s.spec != *spec) {
             let made = self.make(job, spec)?;
             self.searchers.0.insert(Arc::clone(job), made);
@@ -113,6 +119,9 @@ impl Engine {
             }
             if record.status == RunStatus::Succeeded {
                 pruner.complete(*index);
+            }
+            if record.waits_at_rung() {
+                pruner.waits(*index);
             }
         }
         let metric = records.first().and_then(|(_, r)| r.spec.job.metric.as_ref()).map_or("", |m| m.name.as_str());
@@ -148,8 +157,8 @@ impl Engine {
         self.searchers.0.remove(job);
     }
 
-    /// Values come, which the state does not have yet: why the trial ends early, if it does. Only steps beyond those known are judged.
-    pub(super) fn judge(&mut self, attempt: &AttemptId, points: &[MetricPoint]) -> Option<String> {
+    /// Values come, which the state does not have yet: why the trial ends or pauses early, if it does. Only steps beyond those known are judged.
+    pub(super) fn judge(&mut self, attempt: &AttemptId, points: &[MetricPoint]) -> Option<(Cause, String)> {
         let record = self.state.runs.get(&attempt.address)?;
         let metric = record.spec.job.metric.as_ref()?.name.clone();
         let sweep = Arc::clone(record.spec.job.sweep.as_ref()?);
@@ -162,13 +171,17 @@ impl Engine {
         for point in points.iter().filter(|p| *p.name == *metric) {
             count = count.saturating_add(1);
             let step = point.step.unwrap_or(count);
+            let number = u64::try_from(step).unwrap_or(0);
             if last.is_some_and(|l| step <= l) {
+                point.value.filter(|v| v.is_finite()).into_iter().for_each(|v| pruner.revise(index, number, v));
                 continue;
             }
             last = Some(step);
-            let verdict = pruner.report(index, u64::try_from(step).unwrap_or(0), point.value.filter(|v| v.is_finite()));
-            if let Verdict::Prune { why: words } = verdict {
-                why.get_or_insert(words);
+            let verdict = pruner.report(index, number, point.value.filter(|v| v.is_finite()));
+            match verdict {
+                Verdict::Continue => {}
+                Verdict::Prune { why: words } => drop(why.get_or_insert((Cause::Pruned, words))),
+                Verdict::Pause { why: words } => drop(why.get_or_insert((Cause::Paused, words))),
             }
         }
         why

@@ -68,6 +68,7 @@ impl Engine {
                 self.over(&address, Event::Skipped { address: address.clone(), because: Arc::clone(job) }, now);
             }
         }
+        self.settle_rungs(job, now);
         let over = self.index.jobs.get(job).is_none_or(|j| j.open == 0);
         if over && self.state.sweeps.get(job).is_some_and(|s| s.began.is_some()) {
             self.emit(Event::SweepEnded { job: Arc::clone(job) }, now);
@@ -97,7 +98,7 @@ impl Engine {
         }
         let some = !unpaid.is_empty();
         for (address, because) in unpaid {
-            self.over(&address, Event::Unneeded { address: address.clone(), because }, now);
+            self.spare(&address, &because, now);
         }
         some
     }
@@ -136,7 +137,7 @@ impl Engine {
             self.index.job(&job).expired = true;
             let because: Arc<str> = format!("max_time: the {limit} of the sweep are over").into();
             for address in self.waiting_of(&job) {
-                self.over(&address, Event::Unneeded { address: address.clone(), because: Arc::clone(&because) }, now);
+                self.spare(&address, &because, now);
             }
             for id in self.index.members(&job) {
                 if let Some(address) = self.record(id).filter(|r| r.status.is_live()).map(|r| r.spec.address.clone()) {

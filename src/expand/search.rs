@@ -336,6 +336,7 @@ fn prune(p: &PruneDecl, diags: &mut Diagnostics) -> Option<PruneSpec> {
         min: number(&p.min, 1).max(1),
         max: known(&p.max).map(u64::from),
         eta: number(&p.eta, 3),
+        promote: p.promote.as_ref().is_some_and(|p| p.0),
         every: number(&p.every, 1).max(1),
         startup: known(&p.startup).map(u64::from),
         percentile: known(&p.percentile),
@@ -352,6 +353,14 @@ fn prune(p: &PruneDecl, diags: &mut Diagnostics) -> Option<PruneSpec> {
     }
     if let Some(share) = p.percentile.as_ref().filter(|_| spec.percentile.is_some_and(|s| !(0.0..=100.0).contains(&s))) {
         wrong(share.span(), "`percentile` must lie between 0 and 100", "write `percentile: 25`");
+    }
+    if let Some(promote) = p.promote.as_ref().filter(|p| p.0) {
+        if !method.has_rungs() {
+            let words = format!("`{}` has no rungs to promote from", method.name());
+            wrong(promote.1, &words, "`promote` is for `asha`, `successive-halving` and `hyperband`");
+        } else if spec.max.is_none() {
+            wrong(promote.1, "`promote` needs `max`, the steps of a full trial", "add `max: 81`");
+        }
     }
     match method {
         PruneMethod::Hyperband if spec.max.is_none() => {

@@ -188,6 +188,20 @@ pub enum Event {
         /// Why.
         because: Arc<str>,
     },
+    /// The trial waits at a rung until it is known whether it goes on. It is not over.
+    Paused {
+        /// The run.
+        address: Address,
+        /// Why.
+        because: Arc<str>,
+    },
+    /// A trial that waited at a rung goes on, from its checkpoint where it has one.
+    Promoted {
+        /// The run.
+        address: Address,
+        /// Why.
+        because: Arc<str>,
+    },
     /// The run will not start, and nothing is missing: its sweep was over before.
     Unneeded {
         /// The run.
@@ -293,6 +307,8 @@ impl Event {
             | Self::Cancelled { address }
             | Self::Skipped { address, .. }
             | Self::Pruned { address, .. }
+            | Self::Paused { address, .. }
+            | Self::Promoted { address, .. }
             | Self::Unneeded { address, .. }
             | Self::Suggested { address, .. } => Some(address),
             Self::Admitted { attempt, .. }
@@ -397,6 +413,8 @@ pub enum Cause {
     Budget,
     /// Its sweep ended it early.
     Pruned,
+    /// Its sweep stopped it at a rung; it may go on later.
+    Paused,
 }
 
 /// How an attempt ended.

@@ -9,7 +9,7 @@ use super::event::{Anomaly, Cause, MetricPoint};
 use super::ledger::Reservation;
 use super::run::RunSpec;
 use super::state::{Attempt, AttemptPhase, MetricSummary, RunRecord, RunStatus};
-use super::sweep::Curve;
+use super::sweep::{Curve, Rung};
 use crate::base::{AttemptId, Money, Timestamp, Value};
 
 impl RunRecord {
@@ -27,6 +27,7 @@ impl RunRecord {
             withdrawn: false,
             metrics: BTreeMap::new(),
             curve: Curve::default(),
+            rung: None,
             why: None,
             outputs: Vec::new(),
             reused_from: None,
@@ -111,9 +112,28 @@ impl RunRecord {
 
     pub(super) fn end(&mut self, status: RunStatus, now: Timestamp) {
         if !self.status.is_terminal() {
+            self.promoted();
             self.status = status;
             self.ended_at = Some(now);
         }
+    }
+
+    /// The trial waits at the last step that it reported.
+    pub(super) fn paused_at_rung(&mut self, because: &Arc<str>) {
+        let Some((step, value)) = self.curve.last() else { return };
+        self.status = RunStatus::Pending;
+        self.rung = Some(Rung { step, value, waits: true, because: Arc::clone(because) });
+    }
+
+    /// The trial does not wait at its rung any more.
+    pub(super) fn promoted(&mut self) {
+        self.rung.iter_mut().for_each(|rung| rung.waits = false);
+    }
+
+    /// True for a trial that waits at a rung: it is neither in the line nor over.
+    #[must_use]
+    pub fn waits_at_rung(&self) -> bool {
+        self.rung.as_ref().is_some_and(|rung| rung.waits)
     }
 
     /// Ends the run for a reason that no attempt has.

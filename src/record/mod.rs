@@ -16,5 +16,5 @@ pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec, StartSpec};
 pub use search::{Distribution, Method, Options, Parameter, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
 pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, Pause, RunRecord, RunStatus, State};
-pub use sweep::{Curve, SweepRecord, SweepSpec, Tally};
+pub use sweep::{Curve, Rung, SweepRecord, SweepSpec, Tally};
 pub use work::{Exposure, Features, Progress, Sample, Usage, Work};

@@ -262,6 +262,9 @@ pub struct PruneSpec {
     /// Halving methods keep one of this many, from 2 up.
     #[serde(default = "three")]
     pub eta: u64,
+    /// Halving methods: trials wait at their rungs and go on when they belong to the best after all, instead of ending there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promote: bool,
     /// Steps between two decisions.
     #[serde(default = "one")]
     pub every: u64,
@@ -294,6 +297,7 @@ impl PruneSpec {
             min: 1,
             max: None,
             eta: 3,
+            promote: false,
             every: 1,
             startup: None,
             percentile: None,
@@ -347,6 +351,12 @@ impl PruneMethod {
         ("patience", Self::Patience),
         ("convergence", Self::Convergence),
     ];
+
+    /// True when trials are compared at rungs, of which the best go on.
+    #[must_use]
+    pub fn has_rungs(self) -> bool {
+        matches!(self, Self::SuccessiveHalving | Self::Asha | Self::Hyperband)
+    }
 
     /// As it is written in a workflow.
     #[must_use]

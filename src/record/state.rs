@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Anomaly, Event, Outcome};
 use super::ledger::Payer;
 use super::run::RunSpec;
-use super::sweep::{Curve, SweepRecord};
+use super::sweep::{Curve, Rung, SweepRecord};
 use super::work::Progress;
 use crate::base::{Address, Digest, Millis, Money, Timestamp};
 
@@ -68,6 +68,9 @@ pub struct RunRecord {
     /// A trial's values of its sweep's metric, by step.
     #[serde(default, skip_serializing_if = "Curve::is_empty")]
     pub curve: Curve,
+    /// The rung at which a trial was stopped last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Rung>,
     /// How a trial's params were found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Arc<str>>,
@@ -319,6 +322,8 @@ impl State {
             Event::Cancelled { address } => self.with(address, |run| run.end(RunStatus::Cancelled, now)),
             Event::Skipped { address, because } => self.with(address, |run| run.end_because(RunStatus::Skipped, because, now)),
             Event::Pruned { address, because } => self.with(address, |run| run.end_because(RunStatus::Pruned, because, now)),
+            Event::Paused { address, because } => self.with(address, |run| run.paused_at_rung(because)),
+            Event::Promoted { address, .. } => self.with(address, RunRecord::promoted),
             Event::Unneeded { address, because } => self.with(address, |run| run.end_because(RunStatus::Unneeded, because, now)),
             Event::Admitted { attempt, reservation } => {
                 self.with(&attempt.address, |run| run.admit(attempt.number, reservation.as_deref(), now));

@@ -56,6 +56,19 @@ impl SweepRecord {
     }
 }
 
+/// Where a trial was stopped to be compared with others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rung {
+    /// The last step that it had reported.
+    pub step: i64,
+    /// Its value there.
+    pub value: f64,
+    /// True until it is promoted, or over.
+    pub waits: bool,
+    /// How it stood when it was stopped.
+    pub because: Arc<str>,
+}
+
 /// How the trials of one sweep stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Tally {

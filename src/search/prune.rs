@@ -15,6 +15,11 @@ pub enum Verdict {
         /// One sentence for people, without a full stop.
         why: String,
     },
+    /// It ends now, and may go on later from its checkpoint.
+    Pause {
+        /// One sentence for people, without a full stop.
+        why: String,
+    },
 }
 
 /// A trial that may go on after all, from its checkpoint.
@@ -22,8 +27,6 @@ pub enum Verdict {
 pub struct Promotion {
     /// Which.
     pub trial: u64,
-    /// Up to this step.
-    pub until: u64,
     /// One sentence for people, without a full stop.
     pub why: String,
 }
@@ -33,11 +36,23 @@ pub trait Pruner {
     /// Notes a value and judges the trial. Not finite is unknown: it is noted and never ends a trial.
     fn report(&mut self, trial: u64, step: u64, value: Option<f64>) -> Verdict;
 
+    /// Notes a value for a step before the last that was reported: it came late, or again. It decides nothing by itself.
+    fn revise(&mut self, _trial: u64, _step: u64, _value: f64) {}
+
     /// Notes that a trial has come to its end by itself.
     fn complete(&mut self, trial: u64);
 
-    /// A pruned trial that should be resumed now that more is known, if there is one. It is not offered twice for the same rung.
-    fn promote(&mut self) -> Option<Promotion> {
+    /// Notes that a trial that was told to pause has stopped and waits.
+    fn waits(&mut self, _trial: u64) {}
+
+    /// A waiting trial that should go on now that more is known, if there is one; it does not wait any more. `last`: nothing else is to
+    /// come.
+    fn promote(&mut self, _last: bool) -> Option<Promotion> {
+        None
+    }
+
+    /// How a trial stands at its last rung, for people.
+    fn standing(&self, _trial: u64) -> Option<String> {
         None
     }
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use super::ladder::Ladder;
+use super::promote::Promoting;
 use super::prune::{Pruner, Verdict};
 use crate::record::{Goal, PruneMethod, PruneSpec};
 
@@ -21,8 +23,9 @@ const CONVERGED: f64 = 1e-3;
 pub fn make(spec: &PruneSpec, goal: Goal) -> Box<dyn Pruner> {
     let sign = if goal == Goal::Maximize { -1.0 } else { 1.0 };
     match spec.method {
-        PruneMethod::Asha | PruneMethod::SuccessiveHalving => Box::new(Halving::new(spec, sign, 1)),
-        PruneMethod::Hyperband => Box::new(Halving::new(spec, sign, brackets(spec))),
+        method if method.has_rungs() && spec.promote => Box::new(Promoting::new(spec, sign, method == PruneMethod::Hyperband)),
+        PruneMethod::Asha | PruneMethod::SuccessiveHalving => Box::new(Halving::new(spec, sign, false)),
+        PruneMethod::Hyperband => Box::new(Halving::new(spec, sign, true)),
         PruneMethod::Median => Box::new(Others::new(spec, sign, 50.0)),
         PruneMethod::Percentile => Box::new(Others::new(spec, sign, spec.percentile.unwrap_or(25.0))),
         PruneMethod::Threshold => Box::new(Threshold(spec.clone())),
@@ -38,67 +41,36 @@ fn prune(why: String) -> Verdict {
 /// value is among the best 1/eta of all that have come so far, or the best of fewer than eta. Hyperband (Li et al. 2018) is several
 /// of these with later and later first rungs; a trial's bracket follows from its index.
 struct Halving {
-    eta: u64,
-    max: u64,
+    ladder: Ladder,
     sign: f64,
-    /// First rung of each bracket, and how many of `turns` trials it gets.
-    brackets: Vec<(u64, u64)>,
-    turns: u64,
     /// Values at each rung of each bracket, best first; lower is better.
     rungs: FxHashMap<(usize, u64), Vec<f64>>,
     /// The next rung of each trial.
     next: FxHashMap<u64, u64>,
 }
 
-/// How many brackets lie between the first rung and a full trial.
-fn brackets(spec: &PruneSpec) -> u32 {
-    let (mut count, mut step) = (1, spec.min.max(1));
-    while let Some(later) = step.checked_mul(spec.eta.max(2)).filter(|s| *s < spec.max.unwrap_or(0)) {
-        step = later;
-        count += 1;
-    }
-    count
-}
-
 impl Halving {
-    fn new(spec: &PruneSpec, sign: f64, count: u32) -> Self {
-        let (eta, min) = (spec.eta.max(2), spec.min.max(1));
-        // Each bracket gets trials so that all brackets cost about the same: those that begin early get more.
-        let share = |b: u32| eta.saturating_pow(count - 1 - b).div_ceil(u64::from(b) + 1);
-        let brackets: Vec<(u64, u64)> = (0..count).map(|b| (min.saturating_mul(eta.saturating_pow(b)), share(b))).collect();
-        let turns = brackets.iter().map(|(_, n)| n).sum::<u64>().max(1);
-        let max = spec.max.unwrap_or(u64::MAX);
-        Self { eta, max, sign, brackets, turns, rungs: FxHashMap::default(), next: FxHashMap::default() }
-    }
-
-    fn bracket(&self, trial: u64) -> usize {
-        let mut turn = trial % self.turns;
-        let found = self.brackets.iter().position(|(_, share)| {
-            let mine = turn < *share;
-            turn = turn.saturating_sub(*share);
-            mine
-        });
-        found.unwrap_or(0)
+    fn new(spec: &PruneSpec, sign: f64, many: bool) -> Self {
+        Self { ladder: Ladder::new(spec, many), sign, rungs: FxHashMap::default(), next: FxHashMap::default() }
     }
 }
 
 impl Pruner for Halving {
     fn report(&mut self, trial: u64, step: u64, value: Option<f64>) -> Verdict {
         let Some(value) = value.filter(|v| v.is_finite()) else { return Verdict::Continue };
-        let (bracket, key) = (self.bracket(trial), value * self.sign);
-        let first = self.brackets.get(bracket).map_or(1, |(first, _)| *first);
+        let ((bracket, first), key) = (self.ladder.bracket(trial), value * self.sign);
         let mut verdict = Verdict::Continue;
         let mut rung = *self.next.entry(trial).or_insert(first);
-        while rung <= step && rung < self.max {
+        while rung <= step && rung < self.ladder.max {
             let values = self.rungs.entry((bracket, rung)).or_default();
             let place = values.partition_point(|v| *v < key);
             let after = values.partition_point(|v| *v <= key);
             values.insert(after, key);
-            let (count, keeps) = (values.len() as u64, (values.len() as u64 / self.eta).max(1));
+            let (count, keeps) = (values.len() as u64, (values.len() as u64 / self.ladder.eta).max(1));
             if place as u64 >= keeps && verdict == Verdict::Continue {
                 verdict = prune(format!("rung {rung}: {} of {count}, and the best {keeps} go on", place + 1));
             }
-            rung = rung.saturating_mul(self.eta);
+            rung = self.ladder.after(rung);
         }
         self.next.insert(trial, rung);
         verdict
@@ -253,16 +225,6 @@ mod tests {
         }
         assert!(!ends(&mut rule, 5, 1, 2.0) && ends(&mut rule, 6, 1, 1.9));
         assert!(!ends(&mut rule, 7, 2, -1.0), "nobody was at this step");
-    }
-
-    #[test]
-    fn hyperband_gives_each_bracket_its_share() {
-        let rule = Halving::new(&PruneSpec { max: Some(27), ..PruneSpec::new(PruneMethod::Hyperband) }, 1.0, 3);
-        let counts = (0..rule.turns).fold([0; 3], |mut counts, t| {
-            counts[rule.bracket(t)] += 1;
-            counts
-        });
-        assert_eq!((counts, rule.brackets.iter().map(|b| b.0).collect::<Vec<_>>()), ([9, 2, 1], vec![1, 3, 9]));
     }
 
     #[test]

@@ -56,6 +56,78 @@ fn killed_in_the_middle_of_two_hundred_trials_none_is_lost_and_none_is_doubled()
     assert!(text.lines().skip_while(|l| !l.contains(" pruned ")).nth(1).is_some_and(|l| l.starts_with("        rung ")), "{text}");
 }
 
+/// Trials that keep each epoch in their checkpoint; `epochs` has a line for each that was trained.
+const PROMOTED: &str = "  train:
+    run: |
+      epoch=0
+      mkdir -p \"$OPPEN_CHECKPOINT\"
+      if [ \"${OPPEN_RESUME:-}\" = 1 ]; then read -r epoch < \"$OPPEN_CHECKPOINT/epoch\"; fi
+      echo \"$OPPEN_TRIAL from $epoch\" >> starts
+      while [ \"$epoch\" -lt 9 ]; do
+        epoch=$((epoch + 1))
+        echo \"$epoch\" > \"$OPPEN_CHECKPOINT/new\" && mv \"$OPPEN_CHECKPOINT/new\" \"$OPPEN_CHECKPOINT/epoch\"
+        echo \"$OPPEN_TRIAL $epoch\" >> epochs
+        echo \"step=$epoch loss=$OPPEN_PARAM_X\"
+        sleep 0.4
+      done
+    resources: {cpu: 0.01, memory: 1Mi}
+    sweep:
+      method: random
+      seed: 3
+      trials: 27
+      parameters: {x: {min: 0.0, max: 1.0}}
+      metric: {name: loss, goal: minimize}
+      prune: {method: asha, promote: true, min: 1, max: 9, eta: 3}
+";
+
+#[test]
+fn promoted_trials_go_on_from_their_checkpoints_after_a_kill_and_no_epoch_is_trained_twice() {
+    let project = Project::new("pool: {max_concurrent: 6}\n", PROMOTED);
+    let mut apply = project.start(&["apply", "--yes"]);
+    project.until("twelve starts", || project.read("starts").lines().count() >= 12);
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    let text = project.expect(&["apply", "--yes"], 0);
+    assert!(text.contains(" paused: rung 1: ") && text.contains(" goes on: rung "), "{text}");
+    let statuses = project.statuses("w/train");
+    let of = |word: &str| statuses.iter().filter(|s| *s == word).count();
+    assert!(of("succeeded") >= 1 && of("succeeded") + of("pruned") == 27, "{statuses:?}");
+
+    let mut epochs: Vec<String> = project.read("epochs").lines().map(str::to_owned).collect();
+    let trained = epochs.len();
+    epochs.sort();
+    epochs.dedup();
+    assert_eq!(epochs.len(), trained, "an epoch was trained twice");
+    assert!(trained < 27 * 5, "{trained} epochs, of 243 without pruning");
+    // The best of all was among those that went on, and it was promoted from a checkpoint or never stopped.
+    let runs = project.runs();
+    let x = |r: &serde_json::Value| r["params"]["x"].as_f64().unwrap();
+    let best = runs.iter().min_by(|a, b| x(a).total_cmp(&x(b))).unwrap();
+    assert_eq!(best["status"], "succeeded");
+    let starts = project.read("starts");
+    let resumed = starts.lines().filter(|l| !l.ends_with(" from 0")).count();
+    assert!(resumed >= 3 && starts.lines().filter(|l| l.ends_with(" from 0")).count() == 27, "{starts}");
+    // Its ledger has an entry for each part, and nothing is left to do.
+    let parts = runs.iter().map(|r| r["attempts"].as_array().map_or(1, Vec::len)).sum::<usize>();
+    assert!(parts == 1 || parts == starts.lines().count(), "{parts} attempts, {starts}");
+    assert_eq!(project.plan(), [""; 0]);
+    let pruned = runs.iter().find(|r| r["status"] == "pruned").unwrap()["address"].as_str().unwrap();
+    let text = project.expect(&["history", pruned], 0);
+    assert!(text.contains("rung "), "{text}");
+}
+
+#[test]
+fn promotion_needs_rungs_and_the_steps_of_a_full_trial() {
+    for (prune, words) in [
+        ("{method: median, promote: true}", "`median` has no rungs to promote from"),
+        ("{method: asha, promote: true}", "`promote` needs `max`, the steps of a full trial"),
+    ] {
+        let project = Project::new("", &PROMOTED.replace("{method: asha, promote: true, min: 1, max: 9, eta: 3}", prune));
+        let text = project.expect(&["plan"], 4);
+        assert!(text.contains(words), "{text}");
+    }
+}
+
 #[test]
 fn the_saving_in_the_plan_is_that_of_the_rule_itself() {
     use oppen::record::{Distribution, Goal, Method, Parameter, PruneMethod, PruneSpec, SearchSpec, Space};

@@ -2,7 +2,9 @@ use super::*;
 use crate::base::Millis;
 use crate::engine::{Command, Input, Launch, Observation, Order, Step};
 use crate::queue::Limits;
-use crate::record::{Arg, Cause, CommandLine, Distribution, Goal, JobSpec, Method, MetricGoal, Outcome, Parameter, RunSpec, Space};
+use crate::record::{
+    Arg, Cause, CommandLine, Distribution, Goal, JobSpec, Method, MetricGoal, Outcome, Parameter, PruneMethod, PruneSpec, RunSpec, Space,
+};
 
 fn search(method: Method) -> SearchSpec {
     let x = Parameter { name: "x".into(), dist: Distribution::Uniform { min: -1.0, max: 1.0 }, when: Vec::new() };
@@ -108,4 +110,83 @@ fn an_engine_made_again_from_the_state_suggests_the_same() {
         live = launch(&a);
         at += 1000;
     }
+}
+
+/// Trials of nine steps that pause at their rungs; one at a time.
+fn halving(n: usize) -> (Engine, Step) {
+    let prune = PruneSpec { max: Some(9), promote: true, ..PruneSpec::new(PruneMethod::Asha) };
+    let sweep = SweepSpec { search: Some(SearchSpec { prune: Some(prune), ..search(Method::Tpe) }.into()), ..SweepSpec::default() };
+    let orders = trials(n).into_iter().map(|order| match order {
+        Order::Run(spec) => {
+            let job = JobSpec { sweep: Some(sweep.clone().into()), ..(*spec.job).clone() };
+            Order::Run(RunSpec { job: Arc::new(job), ..(*spec).clone() }.into())
+        }
+        other => other,
+    });
+    let mut engine = Engine::new(Default::default(), Limits { max_concurrent: 1, ..Limits::default() });
+    let step = engine.step(Input::Apply { plan_id: "p".into(), by: "me".into(), orders: orders.collect() }, Timestamp(0));
+    (engine, step)
+}
+
+/// Reports a step; where the engine asks it to end, it does. Gives what was written, in words.
+fn train(engine: &mut Engine, live: &Launch, step: i64, loss: f64) -> (Vec<String>, Option<Launch>) {
+    let attempt = live.attempt.clone();
+    let points = vec![MetricPoint { name: "loss".into(), step: Some(step), value: Some(loss), at: None }];
+    let mut done = engine.step(Input::Observed(Observation::Metrics { attempt: attempt.clone(), points }), Timestamp(1000));
+    let stops = done.commands.iter().any(|c| matches!(c, Command::Stop { .. }));
+    if stops || step == 9 {
+        let outcome = Outcome::new(if stops { Cause::Cancelled } else { Cause::Success }, None, "");
+        let (started, at, outputs) = (Some(Timestamp(0)), Timestamp(1000), Vec::new());
+        let ended = engine.step(Input::Observed(Observation::Ended { attempt, started, at, outcome, outputs }), Timestamp(1000));
+        done.events.extend(ended.events);
+        done.commands.extend(ended.commands);
+    }
+    let key = |a: &Address| a.key().unwrap_or_default().to_owned();
+    let words = done.events.iter().filter_map(|e| match e {
+        Event::Paused { address, because } => Some(format!("{} paused, {because}", key(address))),
+        Event::Promoted { address, because } => Some(format!("{} promoted, {because}", key(address))),
+        Event::Pruned { address, because } => Some(format!("{} pruned, {because}", key(address))),
+        Event::Admitted { attempt, .. } => Some(format!("{} tried, attempt {}", key(&attempt.address), attempt.number)),
+        Event::Succeeded { address } => Some(format!("{} succeeded", key(address))),
+        _ => None,
+    });
+    (words.collect(), done.commands.iter().any(|c| matches!(c, Command::Submit(_))).then(|| launch(&done)))
+}
+
+#[test]
+fn a_trial_that_paused_at_a_rung_goes_on_when_it_is_among_the_best_and_the_same_after_a_restart() {
+    let (mut one, step) = halving(4);
+    let mut live = launch(&step);
+    let mut told = Vec::new();
+    // Trial 1 is the best of the first three, and trial 3 the worst of all.
+    for (at, loss) in [(1, 0.5), (1, 0.4), (1, 0.6), (3, 0.3), (1, 0.9), (9, 0.2)] {
+        let mut two = Engine::new(one.state().clone(), Limits { max_concurrent: 1, ..Limits::default() });
+        let (words, next) = train(&mut one, &live, at, loss);
+        assert_eq!(train(&mut two, &live, at, loss).0, words, "who takes over decides the same");
+        assert_eq!(one.state(), two.state());
+        told.extend(words);
+        live = next.unwrap_or(live);
+    }
+    assert_eq!(
+        told,
+        [
+            "0 paused, rung 1: 1 of 1, too few to compare",
+            "1 tried, attempt 1",
+            "1 paused, rung 1: 1 of 2, too few to compare",
+            "2 tried, attempt 1",
+            "1 promoted, rung 1: 1 of 3, and the best 1 go on",
+            "2 paused, rung 1: 3 of 3, and the best 1 go on",
+            "1 tried, attempt 2",
+            "1 paused, rung 3: 1 of 1, too few to compare",
+            "3 tried, attempt 1",
+            "3 paused, rung 1: 4 of 4, and the best 1 go on",
+            "1 promoted, rung 3: 1 of 1, and the best 1 go on",
+            "1 tried, attempt 3",
+            "1 succeeded",
+            "0 pruned, rung 1: 2 of 4, and the best 1 go on",
+            "2 pruned, rung 1: 3 of 4, and the best 1 go on",
+            "3 pruned, rung 1: 4 of 4, and the best 1 go on",
+        ]
+    );
+    assert!(one.is_idle());
 }

@@ -193,6 +193,8 @@ document! {
         "max" max: Option<Templ<u32>>,
         /// Halving methods keep one of this many (default 3).
         "eta" eta: Option<Templ<u32>>,
+        /// Halving methods: a trial waits at its rung, and goes on from its checkpoint once it belongs to the best (default false: it ends there).
+        "promote" promote: Option<Plain<bool>>,
         /// Steps between two decisions (default 1).
         "every" every: Option<Templ<u32>>,
         /// `median`, `percentile`: finished trials before the first decision (default 5).

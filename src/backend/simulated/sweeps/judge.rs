@@ -25,6 +25,9 @@ impl World {
                 if !self.suggested.contains(&(attempt.address.clone(), attempt.generation)) {
                     return Err(format!("{attempt} is admitted without params"));
                 }
+                if self.resting.contains(&attempt.address) {
+                    return Err(format!("{attempt} is admitted while it waits at a rung"));
+                }
                 let amount = reservation.as_ref().map_or(Money::ZERO, |r| r.amount);
                 self.live.insert(attempt.clone(), amount);
                 let held: Money = self.live.values().copied().sum();
@@ -39,12 +42,28 @@ impl World {
                 self.live.remove(attempt);
                 self.spent += bill.as_ref().map_or(Money::ZERO, |b| b.amount);
             }
+            Event::Paused { address, .. } if self.live.keys().any(|a| a.address == *address) || !self.resting.insert(address.clone()) => {
+                return Err(format!("{address} waits at a rung while it runs, or twice"));
+            }
+            Event::Promoted { address, .. } => {
+                let step = self.trained(address);
+                if !self.resting.remove(address) || !self.promoted.insert((address.clone(), step)) {
+                    return Err(format!("{address} goes on from step {step} twice, or without waiting"));
+                }
+                self.report.promoted += 1;
+            }
+            Event::Pruned { address, .. } => drop(self.resting.remove(address)),
             Event::Stopping { attempt, .. } => drop(self.asked.entry(attempt.clone()).or_insert(self.now)),
             Event::SweepPaused { .. } => self.paused = true,
             Event::SweepResumed { .. } => self.paused = false,
             _ => {}
         }
         Ok(())
+    }
+
+    /// The last step that any attempt of a trial has trained.
+    fn trained(&self, address: &crate::base::Address) -> i64 {
+        self.works.values().filter(|w| w.launch.attempt.address == *address).map(super::Work::step).max().unwrap_or(0)
     }
 
     /// Statuses that are over never change.
@@ -77,7 +96,8 @@ impl World {
             Observation::Ended { attempt, started: Some(now), at: now, outcome, outputs: Vec::new() },
         ];
         let told = |step: Step| {
-            let counts = |e: &Event| matches!(e, Event::Suggested { .. } | Event::Stopping { cause: Cause::Pruned, .. });
+            let ends = |e: &Event| matches!(e, Event::Stopping { cause: Cause::Pruned | Cause::Paused, .. } | Event::Pruned { .. });
+            let counts = |e: &Event| ends(e) || matches!(e, Event::Suggested { .. } | Event::Promoted { .. } | Event::Admitted { .. });
             step.events.into_iter().filter(counts).collect::<Vec<_>>()
         };
         for observation in inputs {
@@ -105,6 +125,10 @@ impl World {
         for address in state.runs.keys() {
             let whole = self.works.values().filter(|w| w.launch.attempt.address == *address);
             let whole = whole.filter(|w| matches!(&w.ended, Some((_, o)) if o.cause == Cause::Success)).count();
+            let steps: usize = self.works.values().filter(|w| w.launch.attempt.address == *address).map(|w| w.curve.len()).sum();
+            if self.promote && i64::try_from(steps).unwrap_or(0) > super::STEPS {
+                return Err(format!("{address} trained {steps} steps, more than a full trial"));
+            }
             if whole > 1 {
                 return Err(format!("{address} was trained {whole} times"));
             }

@@ -50,11 +50,17 @@ pub enum SweepMutation {
     SuggestedAnew,
     /// A trial whose start was written is left out of what is taken over.
     TrialLost,
+    /// That a trial waits at a rung is not written.
+    PauseAtRungLost,
+    /// That a trial goes on from a rung is not written.
+    PromotionLost,
+    /// What a promoted trial had trained is thrown away with its pause.
+    CheckpointLost,
 }
 
 impl SweepMutation {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::SuggestionLost,
         Self::MetricsLost,
         Self::StopForgotten,
@@ -63,6 +69,9 @@ impl SweepMutation {
         Self::TrialDoubled,
         Self::SuggestedAnew,
         Self::TrialLost,
+        Self::PauseAtRungLost,
+        Self::PromotionLost,
+        Self::CheckpointLost,
     ];
 }
 
@@ -75,6 +84,8 @@ pub struct SweepReport {
     pub restarts: u64,
     /// Suggestions of who took over that were compared with those of who was there before.
     pub compared: u64,
+    /// Trials that went on from a rung.
+    pub promoted: u64,
     /// Trials by how they ended.
     pub ends: BTreeMap<&'static str, u64>,
 }
@@ -84,9 +95,18 @@ pub struct SweepReport {
 struct Work {
     launch: Launch,
     started: i64,
+    /// The step that it goes on from.
+    from: i64,
     curve: Vec<MetricPoint>,
     ended: Option<(i64, Outcome)>,
     stopping: bool,
+}
+
+impl Work {
+    /// The last step that it trained.
+    fn step(&self) -> i64 {
+        self.from + i64::try_from(self.curve.len()).unwrap_or(0)
+    }
 }
 
 enum Happening {
@@ -102,6 +122,8 @@ struct World {
     mutation: Option<SweepMutation>,
     now: i64,
     cap: Option<Money>,
+    /// Trials pause at rungs and go on, instead of ending there.
+    promote: bool,
     engine: Engine,
     journal: Vec<(Timestamp, String)>,
     works: BTreeMap<AttemptId, Work>,
@@ -110,6 +132,9 @@ struct World {
     wake: Option<i64>,
     last: BTreeMap<AttemptId, i64>,
     suggested: BTreeSet<(Address, u32)>,
+    /// Trials that wait at a rung, and from which steps trials have gone on.
+    resting: BTreeSet<Address>,
+    promoted: BTreeSet<(Address, i64)>,
     live: BTreeMap<AttemptId, Money>,
     spent: Money,
     paused: bool,
@@ -125,12 +150,14 @@ struct World {
 pub fn simulate_sweep(seed: u64, mutation: Option<SweepMutation>) -> Result<SweepReport, String> {
     let mut rng = Rng::new(seed ^ 0x7377_6565_7073);
     let cap = rng.percent(60).then(|| Money::from_micros(3_000_000 + 1_000_000 * rng.between(0, 8)));
+    let promote = rng.percent(60);
     let engine = Engine::with_budgets(State::default(), limits(), treasury(cap, 0));
     let mut world = World {
         rng,
         mutation,
         now: 0,
         cap,
+        promote,
         engine,
         journal: Vec::new(),
         works: BTreeMap::new(),
@@ -139,6 +166,8 @@ pub fn simulate_sweep(seed: u64, mutation: Option<SweepMutation>) -> Result<Swee
         wake: None,
         last: BTreeMap::new(),
         suggested: BTreeSet::new(),
+        resting: BTreeSet::new(),
+        promoted: BTreeSet::new(),
         live: BTreeMap::new(),
         spent: Money::ZERO,
         paused: false,
@@ -204,7 +233,7 @@ impl World {
         let input = match number {
             0 | 1 | 9 if !self.paused || number < 9 => {
                 let count = if number == 0 { TRIALS[0] } else { TRIALS[1] };
-                let orders = trials(count).into_iter().filter(|o| !known(self, o)).collect();
+                let orders = trials(count, self.promote).into_iter().filter(|o| !known(self, o)).collect();
                 Input::Apply { plan_id: format!("p{number}"), by, orders }
             }
             2 | 4 | 6 => Input::Pause { jobs, by },
@@ -228,7 +257,10 @@ impl World {
                 if let Some(other) = self.works.values().find(|w| w.ended.is_none() && w.launch.attempt.address == attempt.address) {
                     return Err(format!("{attempt} starts while {} runs", other.launch.attempt));
                 }
-                let work = Work { launch: *launch, started: self.now, curve: Vec::new(), ended: None, stopping: false };
+                // It goes on from the last step of the attempts before, which it has kept.
+                let kept = self.works.values().filter(|w| w.launch.attempt.address == attempt.address).map(Work::step).max();
+                let from = kept.filter(|_| self.promote && self.mutation != Some(SweepMutation::CheckpointLost)).unwrap_or(0);
+                let work = Work { launch: *launch, started: self.now, from, curve: Vec::new(), ended: None, stopping: false };
                 self.works.insert(attempt.clone(), work);
                 self.describe(&attempt);
                 let first = self.rng.between(2_000, 15_000);
@@ -287,13 +319,18 @@ impl World {
         }
         let interrupted = self.faults() && self.rng.percent(2);
         let Some(work) = self.works.get_mut(attempt).filter(|w| w.ended.is_none()) else { return Ok(()) };
-        let step = i64::try_from(work.curve.len()).unwrap_or(0) + 1;
+        if work.step() >= STEPS {
+            // It was interrupted after its last step.
+            self.end(attempt, Outcome::new(Cause::Success, Some(0), ""));
+            return Ok(());
+        }
+        let step = work.step() + 1;
         let point = MetricPoint { name: "loss".into(), step: Some(step), value: Some(loss(&work.launch, step)), at: None };
         work.curve.push(point.clone());
         self.report(attempt, vec![Observation::Metrics { attempt: attempt.clone(), points: vec![point] }]);
         if interrupted {
             self.end(attempt, Outcome::new(Cause::Interrupted, None, "gone"));
-        } else if step == STEPS {
+        } else if step >= STEPS {
             self.end(attempt, Outcome::new(Cause::Success, Some(0), ""));
         } else {
             let next = self.rng.between(5_000, 15_000);
@@ -358,6 +395,8 @@ impl World {
                 Event::Suggested { .. } => self.mutation == Some(SweepMutation::SuggestionLost),
                 Event::Metrics { .. } => self.mutation == Some(SweepMutation::MetricsLost),
                 Event::SweepPaused { .. } => self.mutation == Some(SweepMutation::PauseForgotten),
+                Event::Paused { .. } => self.mutation == Some(SweepMutation::PauseAtRungLost),
+                Event::Promoted { .. } => self.mutation == Some(SweepMutation::PromotionLost),
                 _ => false,
             };
             if !lost {

@@ -41,7 +41,7 @@ pub fn treasury(cap: Option<Money>, now: i64) -> Treasury {
 }
 
 /// The trials: two numbers and a choice, one number for half of the choices.
-pub fn trials(count: u64) -> Vec<Order> {
+pub fn trials(count: u64, promote: bool) -> Vec<Order> {
     let parameter =
         |name: &str, dist, when: &[&str]| Parameter { name: name.into(), dist, when: when.iter().map(|w| (*w).into()).collect() };
     let kinds = Distribution::Values { values: vec!["a".into(), "b".into()], weights: Vec::new(), ordered: false };
@@ -62,7 +62,7 @@ pub fn trials(count: u64) -> Vec<Order> {
         trials: Some(TRIALS[0]),
         parallel: Some(3),
         points: Vec::new(),
-        prune: Some(PruneSpec { max: Some(27), ..PruneSpec::new(PruneMethod::Asha) }),
+        prune: Some(PruneSpec { max: Some(27), promote, ..PruneSpec::new(PruneMethod::Asha) }),
     };
     let job = Arc::new(JobSpec {
         job: SWEEP.into(),
