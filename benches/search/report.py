@@ -3,7 +3,8 @@ import numpy as np
 from scipy import stats
 
 PAIRS = [
-    ("tpe", "optuna-tpe"), ("tpe-each", "optuna-tpe-each"), ("cma-es", "optuna-cma-es"), ("gp", "optuna-gp"),
+    ("tpe", "optuna-tpe"), ("tpe-each", "optuna-tpe-each"), ("cma-es", "optuna-cma-es"), ("gp", "optuna-gp"), ("gp", "optuna-tpe"),
+    ("tpe", "optuna-tpe-liar"), ("gp", "optuna-tpe-liar"), ("auto", "optuna-tpe-liar"),
     ("auto", "optuna-tpe"), ("auto", "optuna-tpe-each"), ("random", "optuna-random"),
 ]
 

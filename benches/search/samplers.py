@@ -97,6 +97,7 @@ OURS = {
 }
 PEERS = {
     "optuna-tpe": lambda s, seed: s.TPESampler(seed=seed),
+    "optuna-tpe-liar": lambda s, seed: s.TPESampler(seed=seed, constant_liar=True),
     "optuna-tpe-each": lambda s, seed: s.TPESampler(seed=seed, multivariate=False),
     "optuna-cma-es": lambda s, seed: s.CmaEsSampler(seed=seed),
     "optuna-gp": lambda s, seed: s.GPSampler(seed=seed),

@@ -318,7 +318,15 @@ fn ordered(min: f64, max: f64, log: bool) -> Result<(), Problem> {
 }
 
 /// Random bits of one parameter of one trial. BLAKE3 in its extendable-output mode.
-pub struct Bits(blake3::OutputReader);
+pub struct Bits {
+    reader: blake3::OutputReader,
+    /// A block of the output, of which so many bytes were taken.
+    block: [u8; BLOCK],
+    taken: usize,
+}
+
+/// Bytes that BLAKE3 gives at a time.
+const BLOCK: usize = 64;
 
 impl Bits {
     /// Bits that depend on seed, trial, name and try alone.
@@ -329,14 +337,18 @@ impl Bits {
         if again > 0 {
             hasher.update(&[0]).update(&again.to_le_bytes());
         }
-        Self(hasher.finalize_xof())
+        Self { reader: hasher.finalize_xof(), block: [0; BLOCK], taken: BLOCK }
     }
 
     /// The next 64 bits.
     pub fn word(&mut self) -> u64 {
-        let mut bytes = [0_u8; 8];
-        self.0.fill(&mut bytes);
-        u64::from_le_bytes(bytes)
+        if self.taken >= BLOCK {
+            self.reader.fill(&mut self.block);
+            self.taken = 0;
+        }
+        let word = self.block.get(self.taken..).and_then(|rest| rest.first_chunk::<8>());
+        self.taken += 8;
+        word.map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
     /// Uniform in [0, 1), 53 bits.

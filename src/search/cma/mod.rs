@@ -4,10 +4,12 @@
 //! In: trials as they are told. Out: a draw from the distribution that they lead to. Generations are made of trials by index, so that
 //! the distribution is a function of the trials told; must never depend on who was told first.
 
+mod raster;
 mod strategy;
 
 use std::sync::Arc;
 
+use self::raster::Raster;
 use self::strategy::{Rates, Strategy};
 use super::history::{History, Note, Rank};
 use super::scale::Scale;
@@ -84,9 +86,8 @@ impl Cma {
 
     fn strategy(&self, population: usize, mean: Vec<f64>, sigma: f64) -> Strategy {
         let raster = |d: &usize| match self.domain.dims[*d].dist {
-            // Its values are not equally wide on the unit scale.
-            Distribution::IntLogUniform { .. } => 0.0,
-            _ => self.scale.cell(*d),
+            Distribution::IntLogUniform { min, max, step } => Raster::logarithmic(min, max, step),
+            _ => Raster::even(self.scale.cell(*d)),
         };
         Strategy::new(Rates::new(self.dims.len(), population), mean, sigma, self.dims.iter().map(raster).collect())
     }
@@ -96,7 +97,7 @@ impl Cma {
         let startup = self.startup() as u64;
         let early = |r: &Rank| r.class == 0 && (r.index >= ELSEWHERE || r.index < startup);
         let best = self.history.known().filter(|(_, r)| early(r)).min_by(|a, b| a.1.cmp(&b.1));
-        let mean = best.map_or_else(|| vec![0.5; self.dims.len()], |(note, _)| self.dims.iter().map(|d| middle(note.units[*d])).collect());
+        let mean = best.map_or_else(|| vec![0.5; self.dims.len()], |(note, _)| self.place(note));
         let strategy = self.strategy(self.population(), mean, SIGMA);
         Run { strategy, generation: 0, restarts: 0, large: true, used: (0, 0), doublings: 0 }
     }
@@ -125,7 +126,7 @@ impl Cma {
         generation.sort_by(|a, b| a.1.cmp(&b.1));
         let best = generation.first().map_or(f64::INFINITY, |(_, r)| if r.class < 2 { r.value } else { f64::INFINITY });
         if best.is_finite() {
-            let points: Vec<Vec<f64>> = generation.iter().map(|(note, rank)| self.raw(&run.strategy, note, rank.index)).collect();
+            let points: Vec<Vec<f64>> = generation.iter().map(|(note, _)| self.place(note)).collect();
             run.strategy.update(&points, best);
         }
         run.generation += 1;
@@ -158,6 +159,12 @@ impl Cma {
         run
     }
 
+    /// What the distribution learns of a trial: where its values are, not the numbers that were rounded to them. Over the hundred trials of a
+    /// sweep that finds better points (bbob-mixint, docs/search.md) than the numbers themselves, as Hamano et al. have it.
+    fn place(&self, note: &Note) -> Vec<f64> {
+        self.dims.iter().map(|d| middle(note.units[*d])).collect()
+    }
+
     /// A draw of the distribution for a trial; inside the bounds if the try is not the last.
     fn draw(&self, strategy: &Strategy, index: u64, again: u64) -> Option<Vec<f64>> {
         let mut bits = Bits::new(self.spec.seed, index, "cma-es", again);
@@ -170,16 +177,6 @@ impl Cma {
             x.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
         }
         Some(x)
-    }
-
-    /// What a trial stands for in the distribution: on a raster the number that was drawn, not the value that it was rounded to.
-    fn raw(&self, strategy: &Strategy, note: &Note, index: u64) -> Vec<f64> {
-        let place: Vec<f64> = self.dims.iter().map(|d| middle(note.units[*d])).collect();
-        if self.dims.iter().all(|d| self.scale.cell(*d) == 0.0) {
-            return place;
-        }
-        let same = |x: &Vec<f64>| self.dims.iter().zip(x).zip(&place).all(|((d, x), p)| (self.scale.snap(*d, *x) - p).abs() < 1e-9);
-        (0..MOST_DRAWS).filter_map(|again| self.draw(strategy, index, again)).find(same).unwrap_or(place)
     }
 }
 

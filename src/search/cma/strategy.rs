@@ -3,6 +3,7 @@
 //!
 //! In: points of a generation, best first. Out: the distribution of the next. Must never draw randomness itself.
 
+use super::raster::Raster;
 use crate::search::linear::{Square, dot};
 
 /// Weights and rates, which follow from dimension and population.
@@ -53,8 +54,8 @@ pub struct Strategy {
     pub sigma: f64,
     /// Deviations along the axes, beyond `C`: 1 but where a raster needs a margin.
     stretch: Vec<f64>,
-    /// Width of a value of each axis; 0 when continuous.
-    cells: Vec<f64>,
+    /// The values of each axis.
+    rasters: Vec<Raster>,
     covariance: Square,
     path_sigma: Vec<f64>,
     path_c: Vec<f64>,
@@ -69,13 +70,13 @@ pub struct Strategy {
 
 impl Strategy {
     /// The first distribution of a run.
-    pub fn new(rates: Rates, mean: Vec<f64>, sigma: f64, cells: Vec<f64>) -> Self {
+    pub fn new(rates: Rates, mean: Vec<f64>, sigma: f64, rasters: Vec<Raster>) -> Self {
         let n = mean.len();
         Self {
             rates,
             sigma,
             stretch: vec![1.0; n],
-            cells,
+            rasters,
             covariance: Square::unit(n),
             path_sigma: vec![0.0; n],
             path_c: vec![0.0; n],
@@ -164,26 +165,23 @@ impl Strategy {
         let n = self.mean.len();
         let alpha = 1.0 / (count(n.max(1)) * count(self.rates.population));
         let reach = -crate::expand::dimension::normal_quantile(alpha / 2.0);
-        for d in (0..n).filter(|d| self.cells[*d] > 0.0) {
-            let cell = self.cells[d];
-            let values = (1.0 / cell).round();
-            let own = (self.mean[d] / cell).floor().clamp(0.0, values - 1.0);
+        for d in 0..n {
+            let Some((low, high)) = self.rasters[d].stretch(self.mean[d]) else { continue };
             let deviation = self.sigma * self.stretch[d] * self.covariance.at(d, d).max(0.0).sqrt();
-            let (low, high) = (own * cell, (own + 1.0) * cell);
             // The nearer of the borders to another value; at the ends there is one.
-            let border = if own == 0.0 {
+            let border = if low <= 0.0 {
                 high
-            } else if own >= values - 1.0 || self.mean[d] - low < high - self.mean[d] {
+            } else if high >= 1.0 || self.mean[d] - low < high - self.mean[d] {
                 low
             } else {
                 high
             };
             let away = (self.mean[d] - border).abs();
-            if values < 2.0 || away <= reach * deviation {
+            if away <= reach * deviation {
                 continue;
             }
             // Both move half the way: the mean to the border, the deviation outwards.
-            let wanted = (away / reach).min(cell / 2.0);
+            let wanted = (away / reach).min((high - low) / 2.0);
             self.stretch[d] *= (wanted / deviation.max(1e-300)).clamp(1.0, 1e6);
             let deviation = deviation.max(wanted);
             let closest = reach * deviation;
@@ -219,7 +217,7 @@ mod tests {
     #[test]
     fn a_tilted_valley_is_descended() {
         let f = |x: &[f64]| (x[0] - 0.3).powi(2) + 1e4 * (x[0] + x[1] - 0.9).powi(2) + (x[2] - 0.7).powi(2);
-        let mut strategy = Strategy::new(Rates::new(3, 8), vec![0.5; 3], 0.2, vec![0.0; 3]);
+        let mut strategy = Strategy::new(Rates::new(3, 8), vec![0.5; 3], 0.2, vec![Raster::Continuous; 3]);
         let mut bits = Bits::new(1, 0, "test", 0);
         for _ in 0..120 {
             let mut points: Vec<Vec<f64>> =

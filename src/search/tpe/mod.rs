@@ -38,6 +38,8 @@ pub struct Tpe {
     spec: SearchSpec,
     /// Dimensions that are learned together.
     blocks: Vec<Vec<usize>>,
+    /// True when every dimension always exists.
+    whole: bool,
     /// True when every dimension has an end: then points that were tried are left out.
     finite: bool,
     seen: FxHashMap<u64, Seen>,
@@ -85,11 +87,13 @@ impl Tpe {
     pub fn new(spec: &SearchSpec, domain: Arc<Domain>, why: &str) -> Self {
         let scale = Scale::new(&domain);
         let blocks = blocks(spec, &domain);
+        let whole = domain.dims.iter().all(|d| d.when.is_empty() && !d.is_tied());
         let finite = domain.dims.iter().all(|d| d.dist.cardinality().is_some());
         Self {
             domain,
             scale,
             blocks,
+            whole,
             finite,
             spec: spec.clone(),
             seen: FxHashMap::default(),
@@ -140,7 +144,7 @@ impl Tpe {
         // A trial that has none of the block says nothing of it.
         let seen = seen.filter(|s| self.blocks.len() == 1 || block.iter().any(|d| s.units.get(*d).is_some_and(|u| u.is_finite())));
         let (units, costs) = seen.map(|s| (Arc::clone(&s.units), s.log_cost)).unzip();
-        Mixture::new(units, costs, block, &self.scale)
+        Mixture::new(units, costs, block, &self.scale, self.whole)
     }
 
     fn weighers(&self, good: &[u64], rest: &[u64]) -> Vec<Weigher> {
@@ -163,19 +167,34 @@ impl Tpe {
     fn together(&self, weigher: &Weigher, bits: &mut Bits) -> Result<Option<Best>, Stuck> {
         let (mut best, mut logs): (Option<Best>, _) = (None, Vec::new());
         let mut units: Units = vec![f64::NAN; self.scale.len()];
+        let plain = self.domain.is_plain();
         for _ in 0..self.candidates() {
             let kernel = weigher.below.pick(bits.unit());
             units.fill(f64::NAN);
-            let params = self.domain.point(|d| {
+            let mut draw = |d: usize| {
                 let unit = weigher.below.draw(kernel, d, &self.scale, bits);
-                if let Some(slot) = units.get_mut(d) {
-                    *slot = unit;
+                units.get_mut(d).into_iter().for_each(|slot| *slot = unit);
+                unit
+            };
+            // Where all exists and is allowed, the values of a candidate are needed only when it is the best.
+            let drawn = if plain {
+                for &d in &self.domain.order {
+                    draw(d);
                 }
-                self.scale.value(d, unit)
-            })?;
+                None
+            } else {
+                Some(self.domain.point(|d| self.scale.value(d, draw(d)))?)
+            };
             let (score, fresh) = (weigher.score(&units, &mut logs), self.is_fresh(&units));
             let better = best.as_ref().is_none_or(|b| (fresh, score) > (b.fresh, b.score));
-            if better && self.domain.admits(&params)? {
+            if !better {
+                continue;
+            }
+            let params = match drawn {
+                Some(params) => params,
+                None => self.domain.point(|d| self.scale.value(d, units.get(d).copied().unwrap_or(f64::NAN)))?,
+            };
+            if plain || self.domain.admits(&params)? {
                 best = Some(Best { params, score, fresh });
             }
         }
