@@ -136,7 +136,7 @@ fn a_grid_of_a_billion_is_counted_before_it_is_made() {
         codes(&job(&format!("    sweep: {{{head}, {more} parameters: {{{parameters}}}}}\n")))
     };
     let range = "lr: {min: 0.1, max: 1.0}";
-    assert_eq!(searched("pbt", "", range), ["not-yet"]);
+    assert_eq!(searched("pbt", "", range), ["bad-value"]);
     // Options that a method does not have, or that contradict each other, are never passed over in silence.
     assert_eq!(searched("gp", "options: {restarts: ipop, population: 8},", range), ["bad-value", "bad-value"]);
     assert_eq!(searched("cma-es", "options: {population: 3, group: true},", range), ["bad-value", "bad-value"]);

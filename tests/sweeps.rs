@@ -12,6 +12,8 @@ mod import;
 mod insight;
 #[path = "sweeps/limits.rs"]
 mod limits;
+#[path = "sweeps/population.rs"]
+mod population;
 #[path = "sweeps/project.rs"]
 mod project;
 #[path = "sweeps/pruning.rs"]

@@ -12,9 +12,9 @@ use std::io;
 
 use crossbeam_channel::Sender;
 
-use crate::base::{Address, AttemptId, Digest, Millis};
+use crate::base::{Address, AttemptId, Digest, Fingerprint, Millis};
 use crate::engine::{Launch, Observation};
-use crate::record::{Event, RunSpec, State};
+use crate::record::{Event, State};
 
 /// File with the output of an attempt; the same on every backend.
 #[must_use]
@@ -25,8 +25,8 @@ pub fn log_path(state_dir: &std::path::Path, name: &str) -> std::path::PathBuf {
 /// Where a run keeps its checkpoint, below the backend's folder for them: one folder a run, and in it one for each fingerprint, so that an
 /// edit never goes on from what was made before it. The same over attempts and generations.
 #[must_use]
-pub fn checkpoint_key(lineage: &str, spec: &RunSpec) -> String {
-    format!("{}/{}", checkpoint_run(lineage, &spec.address), spec.fingerprint.to_string().chars().take(16).collect::<String>())
+pub fn checkpoint_key(lineage: &str, address: &Address, fingerprint: &Fingerprint) -> String {
+    format!("{}/{}", checkpoint_run(lineage, address), fingerprint.to_string().chars().take(16).collect::<String>())
 }
 
 /// The first part of it: all checkpoints of one run.

@@ -260,7 +260,7 @@ pub fn history(here: &Path, args: &args::History) -> Outcome {
             for e in &entries {
                 let word = e.body.get("event").and_then(Value::as_str).unwrap_or_default();
                 // Reasons of a search are sentences: they have lines of their own.
-                let reasons = matches!(word, "suggested" | "pruned" | "unneeded");
+                let reasons = matches!(word, "suggested" | "paused" | "promoted" | "pruned" | "unneeded");
                 let keys: &[&str] =
                     if reasons { &[] } else { &["plan_id", "by", "agent", "approved_by", "cause", "because", "place", "from"] };
                 let detail = keys

@@ -23,7 +23,7 @@ impl<'a> Differ<'a> {
         if !spec.is_open() || record.spec.params.is_empty() {
             return Known::Same(Arc::clone(spec));
         }
-        let known = Arc::new(spec.with_params(&record.spec.params));
+        let known = Arc::new(spec.with_params(&record.spec.params, record.spec.parent.as_ref()));
         if known.fingerprint != record.spec.fingerprint {
             return Known::Same(known);
         }

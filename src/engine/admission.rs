@@ -300,7 +300,7 @@ impl Engine {
         }
     }
 
-    /// Into the line, unless its sweep is paused, it waits at a rung, or a need that was met has begun anew while the run waited for something else.
+    /// Into the line, unless its sweep is paused, it waits at a rung or for a generation, or a need that was met has begun anew while the run waited for something else.
     pub(super) fn back_in_line(&mut self, id: u32) {
         let needs = self.record(id).map(|r| r.spec.job.needs.clone()).unwrap_or_default();
         let unmet: Vec<Arc<str>> = needs.iter().filter(|need| !self.index.is_complete(need)).cloned().collect();
@@ -313,7 +313,7 @@ impl Engine {
         }
         let ready = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0);
         let Some((job, seq, demand)) = ready.map(|e| (Arc::clone(&e.job), e.seq, Arc::clone(&e.demand))) else { return };
-        let rests = self.record(id).is_some_and(RunRecord::waits_at_rung);
+        let rests = self.record(id).is_some_and(|r| r.waits_at_rung() || self.generation_of(r).is_some());
         if self.paused(&job).is_none() && !rests {
             self.gate.enqueue(id, seq, &demand);
             self.place(id, Place::Line);

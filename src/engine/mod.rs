@@ -234,6 +234,9 @@ impl Engine {
         if let Some(rung) = record.rung.as_ref().filter(|r| r.waits) {
             return Some(Wait::Rung(Arc::clone(&rung.because)));
         }
+        if let Some(before) = self.generation_of(record) {
+            return Some(Wait::Generation(before));
+        }
         if let Some(time) = record.not_before {
             return Some(Wait::Backoff(time));
         }
@@ -292,6 +295,8 @@ pub enum Wait {
     Paused(Arc<str>),
     /// Other trials: it was stopped at a rung, and goes on when it belongs to the best there.
     Rung(Arc<str>),
+    /// The trials of the generation before.
+    Generation(std::ops::Range<u64>),
     /// The backoff of a retry.
     Backoff(Timestamp),
     /// A budget, until it begins anew.
@@ -310,6 +315,9 @@ impl std::fmt::Display for Wait {
             Self::Needs(job) => write!(f, "needs {job}"),
             Self::Paused(by) => write!(f, "its sweep was paused by {by}"),
             Self::Rung(because) => write!(f, "paused at {because}"),
+            Self::Generation(before) => {
+                write!(f, "waits for trials {} to {}, the generation before", before.start, before.end.saturating_sub(1))
+            }
             Self::Backoff(time) => write!(f, "tries again at {time}"),
             Self::Budget(name, Some(next)) => write!(f, "budget of {name} is used up until {next}"),
             Self::Budget(name, None) => write!(f, "budget of {name} is used up"),

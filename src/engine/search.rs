@@ -4,6 +4,7 @@
 //! that cannot be made again from the state: after a restart the same is answered.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -11,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::Engine;
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::record::event::MetricPoint;
-use crate::record::{Cause, Event, RunRecord, RunStatus, SearchSpec, SweepSpec};
+use crate::record::{Cause, Event, Method, Parent, RunRecord, RunStatus, SearchSpec, SweepSpec};
 use crate::search::{ELSEWHERE, Pruner, Sampler, Trial, TrialState, Verdict, pruner, sampler};
 
 /// One sweep's sampler and pruner, with all that they were told.
@@ -83,9 +84,38 @@ impl Engine {
         let searcher = self.searcher(&job, &spec)?;
         let suggestion = searcher.sampler.ask(index).map_err(|stuck| stuck.to_string())?;
         searcher.sampler.tell(&Trial::running(index, suggestion.params.clone()));
+        let parent = searcher.sampler.parent(index).and_then(|p| self.sibling(&job, p)).map(|r| &r.spec);
+        let parent = parent.map(|spec| Parent { address: spec.address.clone(), fingerprint: spec.fingerprint }.into());
         let why = suggestion.why.into();
-        self.emit(Event::Suggested { address: address.clone(), params: suggestion.params, why }, now);
+        self.emit(Event::Suggested { address: address.clone(), params: suggestion.params, why, parent }, now);
         Ok(())
+    }
+
+    /// A trial of a sweep.
+    fn sibling(&self, job: &str, index: u64) -> Option<&RunRecord> {
+        let (workflow, name) = job.split_once('/')?;
+        self.state.runs.get(&Address::new(workflow, name, Some(&index.to_string())))
+    }
+
+    /// The trials that a trial waits for, where its method has generations: those of the generation before that are not over.
+    pub(super) fn generation_of(&self, record: &RunRecord) -> Option<Range<u64>> {
+        let search = record.spec.job.sweep.as_ref()?.search.as_ref().filter(|_| record.spec.is_open())?;
+        let before = search.generation_before(index(&record.spec.address)?)?;
+        let open = |i: u64| self.sibling(&record.spec.job.job, i).is_some_and(|r| !r.status.is_terminal());
+        before.clone().any(open).then_some(before)
+    }
+
+    /// A generation may be over: those that waited for it go into the line.
+    pub(super) fn next_generation(&mut self, job: &Arc<str>) {
+        let has = |s: &SweepSpec| s.search.as_ref().is_some_and(|s| s.method == Method::Pbt);
+        if !self.index.jobs.get(job).and_then(|j| j.sweep.as_deref()).is_some_and(has) {
+            return;
+        }
+        for id in self.index.members(job) {
+            if self.record(id).is_some_and(|r| r.status == RunStatus::Pending) && !self.index.has_timer(id) {
+                self.back_in_line(id);
+            }
+        }
     }
 
     /// The searcher of a sweep, made from the state when there is none yet or when it searches otherwise now.

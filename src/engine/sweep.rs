@@ -69,6 +69,7 @@ impl Engine {
             }
         }
         self.settle_rungs(job, now);
+        self.next_generation(job);
         let over = self.index.jobs.get(job).is_none_or(|j| j.open == 0);
         if over && self.state.sweeps.get(job).is_some_and(|s| s.began.is_some()) {
             self.emit(Event::SweepEnded { job: Arc::clone(job) }, now);

@@ -168,6 +168,9 @@ pub fn own_env(spec: &RunSpec, attempt: u32) -> Vec<(String, Arc<str>)> {
     if let Some(number) = spec.address.key().filter(|_| spec.job.sweep.is_some()) {
         env.push(("OPPEN_TRIAL".to_owned(), number.into()));
     }
+    if let Some(number) = spec.parent.as_ref().and_then(|p| p.address.key()) {
+        env.push(("OPPEN_PARENT".to_owned(), number.into()));
+    }
     for (name, value) in &spec.params {
         let mut word = String::new();
         super::template::push_word(&mut word, value);

@@ -54,6 +54,9 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         let message = "the method `cma-es` moves along numbers, and every parameter here is a choice, conditional or constant";
         diags.push(Diagnostic::error("bad-value", sweep.method.0.1, message).hint("use `tpe` or `auto`"));
     }
+    if method == Some(Method::Pbt) {
+        generations(sweep, trials, options.population, diags);
+    }
     if !domain.is_plain() {
         probe(method?, &domain, sweep, diags);
         for dim in super::lattice::never(&domain) {
@@ -257,10 +260,6 @@ fn named<T: Copy>(word: &Word, all: &[(&'static str, T)], code: &'static str, wh
 
 fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
     match &*word.0 {
-        "pbt" => {
-            diags.push(Diagnostic::error("not-yet", word.1, "the method `pbt` is not built yet").hint("use `auto` for now"));
-            None
-        }
         // BOHB is TPE with Hyperband (Falkner, Klein and Hutter 2018): the pruner stands under `prune`.
         "bohb" => Some(Method::Tpe),
         _ => named(word, &Method::ALL, "unknown-method", "method", diags),
@@ -268,11 +267,12 @@ fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
 }
 
 /// The options that each method that learns has.
-const OPTIONS: [(&str, &[&str]); 5] = [
+const OPTIONS: [(&str, &[&str]); 6] = [
     ("auto", &["startup", "constant_liar", "per_dollar"]),
     ("bohb", &["startup", "multivariate", "group", "candidates", "constant_liar", "per_dollar"]),
     ("cma-es", &["startup", "restarts", "population"]),
     ("gp", &["startup", "constant_liar", "per_dollar"]),
+    ("pbt", &["population"]),
     ("tpe", &["startup", "multivariate", "group", "candidates", "constant_liar", "per_dollar"]),
 ];
 
@@ -324,6 +324,30 @@ fn options(sweep: &Sweep, diags: &mut Diagnostics) -> Options {
         per_dollar: o.per_dollar.as_ref().map(|p| p.0),
         restarts: o.restarts.as_ref().and_then(|r| named(r, &all, "bad-value", "kind of restarts", diags)),
         population: o.population.as_ref().map(|p| p.0),
+    }
+}
+
+/// A population needs a generation after the first, whole ones, and nobody else who ends its members.
+fn generations(sweep: &Sweep, trials: Option<u64>, population: Option<u32>, diags: &mut Diagnostics) {
+    let members =
+        SearchSpec { options: Options { population, ..Options::default() }, ..SearchSpec::new(Space::default(), Method::Pbt) }.population();
+    let at = sweep.trials.as_ref().map_or(sweep.span, Templ::span);
+    match trials {
+        Some(trials) if trials <= members => {
+            let message = format!("{trials} trials are one generation of {members}, and `pbt` learns from the one before");
+            diags.push(
+                Diagnostic::error("bad-value", at, message).hint(format!("write `trials: {}`, or a smaller `population`", members * 5)),
+            );
+        }
+        Some(trials) if trials % members > 0 => {
+            let message = format!("{trials} trials are no whole generations of {members}");
+            diags.push(Diagnostic::error("bad-value", at, message).hint(format!("write `trials: {}`", trials.next_multiple_of(members))));
+        }
+        _ => {}
+    }
+    if let Some(prune) = &sweep.prune {
+        let message = "`pbt` replaces bad members itself, and `prune` would end them before";
+        diags.push(Diagnostic::error("bad-value", prune.span, message).hint("remove `prune`"));
     }
 }
 

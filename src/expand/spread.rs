@@ -125,7 +125,7 @@ impl Spreader<'_, '_> {
             let (workflow, name) = instance.address.split_once('/').unwrap_or((&instance.address, ""));
             let address = Address::new(workflow, name, key.as_deref());
             let fingerprint = fingerprint::of_run(digest, &params, &command);
-            spread.runs.push(RunSpec { address, fingerprint, job: Arc::clone(job), params, command });
+            spread.runs.push(RunSpec { address, fingerprint, job: Arc::clone(job), params, command, parent: None });
         }
         Some(spread)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Bill, Payer, Reservation};
-use super::run::{Priority, RunSpec};
+use super::run::{Parent, Priority, RunSpec};
 use super::state::{Finished, OutputRecord};
 use crate::base::{Address, AttemptId, Money, Timestamp, Value};
 
@@ -217,6 +217,9 @@ pub enum Event {
         params: Vec<(Arc<str>, Value)>,
         /// How they were found.
         why: Arc<str>,
+        /// The trial whose checkpoint it begins with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Arc<Parent>>,
     },
     /// The first trial of a sweep is admitted.
     SweepBegan {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::event::{Anomaly, Cause, MetricPoint};
 use super::ledger::Reservation;
-use super::run::RunSpec;
+use super::run::{Parent, RunSpec};
 use super::state::{Attempt, AttemptPhase, MetricSummary, RunRecord, RunStatus};
 use super::sweep::{Curve, Rung};
 use crate::base::{AttemptId, Money, Timestamp, Value};
@@ -143,15 +143,15 @@ impl RunRecord {
     }
 
     /// What the trial is to try.
-    pub(super) fn suggested(&mut self, params: &[(Arc<str>, Value)], why: &Arc<str>) {
-        self.spec = Arc::new(self.spec.with_params(params));
+    pub(super) fn suggested(&mut self, params: &[(Arc<str>, Value)], why: &Arc<str>, parent: Option<&Arc<Parent>>) {
+        self.spec = Arc::new(self.spec.with_params(params, parent));
         self.why = Some(Arc::clone(why));
     }
 
     /// Other settings. A trial that has its params keeps them.
     pub(super) fn updated(&mut self, spec: &Arc<RunSpec>) {
         let open = self.why.is_some() && spec.params.is_empty();
-        self.spec = if open { Arc::new(spec.with_params(&self.spec.params)) } else { Arc::clone(spec) };
+        self.spec = if open { Arc::new(spec.with_params(&self.spec.params, self.spec.parent.as_ref())) } else { Arc::clone(spec) };
     }
 
     pub(super) fn fail(&mut self, detail: &str, now: Timestamp) {

@@ -13,7 +13,7 @@ pub mod work;
 
 pub use event::{Anomaly, Cause, Event, MetricPoint, Outcome, SubmittedJob};
 pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
-pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Priority, Retry, RunSpec, StartSpec};
+pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Parent, Priority, Retry, RunSpec, StartSpec};
 pub use search::{Distribution, Method, Options, Parameter, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};
 pub use state::{Attempt, AttemptPhase, Finished, MetricSummary, OutputRecord, Pause, RunRecord, RunStatus, State};
 pub use sweep::{Curve, Rung, SweepRecord, SweepSpec, Tally};

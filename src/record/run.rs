@@ -24,6 +24,18 @@ pub struct RunSpec {
     pub params: Vec<(Arc<str>, Value)>,
     /// What to execute.
     pub command: CommandLine,
+    /// The trial whose checkpoint this one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Arc<Parent>>,
+}
+
+/// A run whose checkpoint another begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The run.
+    pub address: Address,
+    /// What made its result.
+    pub fingerprint: Fingerprint,
 }
 
 impl RunSpec {
@@ -34,10 +46,10 @@ impl RunSpec {
         self.params.is_empty() && search.is_some_and(|s| !s.method.is_fixed())
     }
 
-    /// The trial with its params: its fingerprint is that of the open trial with the params folded in, so that an unchanged trial
+    /// The trial with its params and its parent: its fingerprint is that of the open trial with both folded in, so that an unchanged trial
     /// is known again.
     #[must_use]
-    pub fn with_params(&self, params: &[(Arc<str>, Value)]) -> Self {
+    pub fn with_params(&self, params: &[(Arc<str>, Value)], parent: Option<&Arc<Parent>>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"oppen/v1 trial").update(&self.fingerprint.0);
         for (name, value) in params {
@@ -45,7 +57,11 @@ impl RunSpec {
                 hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
             }
         }
-        Self { fingerprint: Digest(*hasher.finalize().as_bytes()), params: params.to_vec(), ..self.clone() }
+        if let Some(parent) = parent {
+            hasher.update(b"parent").update(&parent.fingerprint.0);
+        }
+        let fingerprint = Digest(*hasher.finalize().as_bytes());
+        Self { fingerprint, params: params.to_vec(), parent: parent.cloned(), ..self.clone() }
     }
 
     /// The same in another priority class.

@@ -40,6 +40,32 @@ pub struct SearchSpec {
     pub prune: Option<PruneSpec>,
 }
 
+impl SearchSpec {
+    /// A search with all defaults.
+    #[must_use]
+    pub fn new(space: Space, method: Method) -> Self {
+        let options = Options::default();
+        Self { space, method, options, seed: 0, goal: Goal::default(), trials: None, parallel: None, points: Vec::new(), prune: None }
+    }
+
+    /// Members of a population (PBT).
+    #[must_use]
+    pub fn population(&self) -> u64 {
+        u64::from(self.options.population.unwrap_or(POPULATION).max(1))
+    }
+
+    /// The trials that must be over before a trial can be asked for: the generation before it, where the method has generations.
+    #[must_use]
+    pub fn generation_before(&self, index: u64) -> Option<std::ops::Range<u64>> {
+        let (members, method) = (self.population(), self.method);
+        let first = index / members * members;
+        (method == Method::Pbt && first > 0).then(|| first - members..first)
+    }
+}
+
+/// Members of a population, where the file does not say it.
+const POPULATION: u32 = 8;
+
 /// Names and values, in the order of declaration. A member of a group is called `group.member`.
 pub type Params = Vec<(Arc<str>, Value)>;
 
@@ -165,11 +191,13 @@ pub enum Method {
     CmaEs,
     /// Gaussian process.
     Gp,
+    /// Population-based training: generations of trials that go on from each other's checkpoints.
+    Pbt,
 }
 
 impl Method {
     /// All methods with their names.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("auto", Self::Auto),
         ("grid", Self::Grid),
         ("random", Self::Random),
@@ -178,6 +206,7 @@ impl Method {
         ("tpe", Self::Tpe),
         ("cma-es", Self::CmaEs),
         ("gp", Self::Gp),
+        ("pbt", Self::Pbt),
     ];
 
     /// As it is written in a workflow.
@@ -223,7 +252,7 @@ pub struct Options {
     /// CMA-ES: `none`, `ipop` or `bipop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<Restarts>,
-    /// CMA-ES: points of a generation.
+    /// CMA-ES: points of a generation. PBT: members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub population: Option<u32>,
 }

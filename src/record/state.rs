@@ -295,7 +295,7 @@ impl State {
             Event::Corrected { attempt, amount, .. } => self.with(&attempt.address, |run| run.correct(attempt, *amount)),
             Event::Planned { spec } => self.plan(spec, now),
             Event::Updated { spec } => self.with(&spec.address, |run| run.updated(spec)),
-            Event::Suggested { address, params, why } => self.with(address, |run| run.suggested(params, why)),
+            Event::Suggested { address, params, why, parent } => self.with(address, |run| run.suggested(params, why, parent.as_ref())),
             Event::Reused { spec, result } => {
                 self.plan(spec, now);
                 self.with(&spec.address, |run| {

@@ -11,6 +11,7 @@ mod history;
 mod ladder;
 mod linear;
 mod normal;
+mod pbt;
 mod promote;
 pub mod prune;
 mod quasi;
@@ -101,6 +102,11 @@ pub trait Sampler {
     /// Why there is no further point.
     fn ask(&mut self, index: u64) -> Result<Suggestion, Stuck>;
 
+    /// The trial whose checkpoint trial `index` begins with, where the method hands one over.
+    fn parent(&self, _index: u64) -> Option<u64> {
+        None
+    }
+
     /// Name of the method and why it was chosen, in one sentence.
     fn describe(&self) -> String;
 }
@@ -118,6 +124,7 @@ pub fn sampler(spec: &SearchSpec) -> Result<Box<dyn Sampler>, String> {
         Method::Tpe => Ok(Box::new(tpe::Tpe::new(spec, domain, &tpe_words(spec)))),
         Method::Gp => Ok(Box::new(gp::Gp::new(spec, domain, "Gaussian process: the point where improvement is expected most"))),
         Method::CmaEs => Ok(Box::new(cma::Cma::new(spec, domain))),
+        Method::Pbt => Ok(Box::new(pbt::Pbt::new(spec, domain))),
         Method::Auto => auto::choose(spec, domain),
     }
 }

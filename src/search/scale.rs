@@ -93,6 +93,11 @@ impl Scale {
         count(if other >= whole(not) { (other + 1).min(n.saturating_sub(1)) } else { other })
     }
 
+    /// The coordinate of a number, if it lies within the bounds.
+    pub fn nearest(&self, d: usize, number: f64) -> Option<f64> {
+        self.axes.get(d).map(|axis| axis.unit(&number.into())).filter(|u| u.is_finite())
+    }
+
     /// The coordinate of the value that stands at this coordinate: the middle of its cell.
     pub fn snap(&self, d: usize, unit: f64) -> f64 {
         match self.axes.get(d) {

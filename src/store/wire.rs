@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::{Address, Fingerprint};
-use crate::record::{CommandLine, Event, Finished, JobSpec, RunSpec};
+use crate::record::{CommandLine, Event, Finished, JobSpec, Parent, RunSpec};
 
 /// A spec without the settings that it shares.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct StoredSpec<'a> {
     params: Cow<'a, [(Arc<str>, Value)]>,
     #[serde(rename = "c")]
     command: Cow<'a, CommandLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Arc<Parent>>,
 }
 
 fn is_empty(list: &[(Arc<str>, Value)]) -> bool {
@@ -25,12 +27,13 @@ fn is_empty(list: &[(Arc<str>, Value)]) -> bool {
 impl<'a> StoredSpec<'a> {
     /// The stored form.
     pub fn of(spec: &'a RunSpec) -> Self {
-        Self { params: Cow::Borrowed(&spec.params), command: Cow::Borrowed(&spec.command) }
+        Self { params: Cow::Borrowed(&spec.params), command: Cow::Borrowed(&spec.command), parent: spec.parent.clone() }
     }
 
     /// The spec again.
     pub fn full(self, address: Address, fingerprint: Fingerprint, job: Arc<JobSpec>) -> RunSpec {
-        RunSpec { address, fingerprint, job, params: self.params.into_owned(), command: self.command.into_owned() }
+        let (params, command) = (self.params.into_owned(), self.command.into_owned());
+        RunSpec { address, fingerprint, job, params, command, parent: self.parent }
     }
 }
 

@@ -167,6 +167,7 @@ pub fn with(job: &str, argv: &[&str], change: impl FnOnce(&mut JobSpec)) -> Laun
         job: Arc::new(settings),
         params: Vec::new(),
         command: CommandLine::default(),
+        parent: None,
     };
     let timeout = spec.job.timeout;
     Launch { attempt, spec: Arc::new(spec), argv: argv.iter().map(|a| Arc::from(*a)).collect(), env: Vec::new(), timeout }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Settings;
 use crate::base::resources::show_cpu;
-use crate::base::{AttemptId, Digest, Millis};
+use crate::base::{Address, AttemptId, Digest, Fingerprint, Millis};
 use crate::engine::Launch;
 
 /// Label with the state that an object belongs to.
@@ -86,9 +86,15 @@ fn container(launch: &Launch, settings: &Settings, image: &str) -> Result<Value,
     let mut env: Vec<Value> = launch.env.iter().map(|(name, value)| json!({"name": name, "value": literal(value)})).collect();
     // A pod's own disk goes with it: only a volume of the project keeps a checkpoint.
     if settings.claim.is_some() {
-        let key = crate::backend::checkpoint_key(&settings.lineage, &launch.spec);
-        let place = format!("{}/.oppen-checkpoints/{key}", settings.mount.trim_end_matches('/'));
-        env.push(json!({"name": "OPPEN_CHECKPOINT", "value": place}));
+        let place = |address: &Address, fingerprint: &Fingerprint| {
+            let key = crate::backend::checkpoint_key(&settings.lineage, address, fingerprint);
+            format!("{}/.oppen-checkpoints/{key}", settings.mount.trim_end_matches('/'))
+        };
+        let spec = &launch.spec;
+        env.push(json!({"name": "OPPEN_CHECKPOINT", "value": place(&spec.address, &spec.fingerprint)}));
+        if let Some(parent) = &spec.parent {
+            env.push(json!({"name": "OPPEN_PARENT_CHECKPOINT", "value": place(&parent.address, &parent.fingerprint)}));
+        }
         if launch.attempt.number > 1 {
             env.push(json!({"name": "OPPEN_RESUME", "value": "1"}));
         }

@@ -159,7 +159,7 @@ impl<'a> Keeper<'a> {
         };
         // What succeeded is never resumed: its checkpoints of all fingerprints go. One that cannot be removed does no harm.
         if outcome.cause == Cause::Success
-            && let Some(all) = kept.files.checkpoint(&job.checkpoint).parent().filter(|_| job.checkpoint.contains('/'))
+            && let Some(all) = kept.files.checkpoint(&job.checkpoint).parent().filter(|_| job.checkpoint.contains('/') && !job.kept)
         {
             let _ = std::fs::remove_dir_all(all);
         }

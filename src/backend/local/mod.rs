@@ -40,6 +40,7 @@ pub use tail::open_plain;
 use super::{Backend, BackendError};
 use crate::base::{AttemptId, Millis};
 use crate::engine::{Launch, Observation};
+use crate::record::Method;
 use files::Files;
 use link::{Known, Link};
 use protocol::{Job, Request};
@@ -107,6 +108,7 @@ impl Backend for LocalBackend {
     fn submit(&mut self, launch: Launch) {
         let name = self.name(&launch.attempt);
         let settings = &launch.spec.job;
+        let parent = launch.spec.parent.as_ref().map(|p| super::checkpoint_key(&self.config.lineage, &p.address, &p.fingerprint));
         let job = Box::new(Job {
             name,
             attempt: launch.attempt.clone(),
@@ -114,7 +116,9 @@ impl Backend for LocalBackend {
             env: launch.env,
             secret_env: settings.secret_env.clone(),
             workdir: settings.workdir.clone(),
-            checkpoint: super::checkpoint_key(&self.config.lineage, &launch.spec),
+            checkpoint: super::checkpoint_key(&self.config.lineage, &launch.spec.address, &launch.spec.fingerprint),
+            parent: parent.unwrap_or_default(),
+            kept: settings.sweep.as_ref().and_then(|s| s.search.as_ref()).is_some_and(|s| s.method == Method::Pbt),
             gpus: settings.resources.gpu.count,
             timeout: launch.timeout,
             grace: settings.grace,

@@ -76,6 +76,12 @@ pub struct Job {
     /// Where its checkpoint is, below the folder of all checkpoints.
     #[serde(default)]
     pub checkpoint: String,
+    /// The checkpoint of the run that it begins with, likewise; empty for none.
+    #[serde(default)]
+    pub parent: String,
+    /// Its checkpoint stays when it has succeeded: others begin with it.
+    #[serde(default)]
+    pub kept: bool,
     /// Slots wanted.
     pub gpus: u32,
     /// Wall time.

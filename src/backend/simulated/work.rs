@@ -30,7 +30,7 @@ pub fn workload(shape: &mut Rng, edit: u64) -> Vec<Arc<RunSpec>> {
             let version = if touched { edit } else { 0 };
             let fingerprint = Digest::of(format!("{address} {version}").as_bytes());
             let command = CommandLine { argv: vec![Arg::Text("true".into())], vars: Vec::new() };
-            runs.push(Arc::new(RunSpec { address, fingerprint, job: Arc::clone(&job), params: Vec::new(), command }));
+            runs.push(Arc::new(RunSpec { address, fingerprint, job: Arc::clone(&job), command, ..RunSpec::default() }));
         }
         all.push(job);
         edited.push(touched);

@@ -100,7 +100,7 @@ fn axis(node: &Node, diags: &mut Diagnostics) -> Option<MatrixAxis> {
 document! {
     /// Trials over a space of parameters.
     "a sweep" pub struct Sweep {
-        /// `auto`, `grid`, `random`, `sobol`, `halton` or `tpe`; `cma-es`, `gp` and `pbt` are not built yet.
+        /// `auto`, `grid`, `random`, `sobol`, `halton`, `tpe`, `bohb`, `cma-es`, `gp` or `pbt`.
         "method" method: Must<Word>,
         /// The metric by which trials compare.
         "metric" metric: Option<MetricDecl>,
@@ -177,7 +177,7 @@ document! {
         "per_dollar" per_dollar: Option<Plain<bool>>,
         /// `cma-es`, once a run has converged: `ipop` (default), `bipop` or `none`.
         "restarts" restarts: Option<Word>,
-        /// `cma-es`: points of a generation.
+        /// `cma-es`: points of a generation. `pbt`: members of the population (8).
         "population" population: Option<Plain<u32>>,
     }
 }

@@ -406,6 +406,9 @@ fn environment(hello: &Hello, order: &Order, files: &Files) -> Environment {
             env.push(("OPPEN_RESUME".into(), "1".into()));
         }
         env.push(("OPPEN_CHECKPOINT".into(), place.into()));
+        if !job.parent.is_empty() {
+            env.push(("OPPEN_PARENT_CHECKPOINT".into(), files.checkpoint(&job.parent).into()));
+        }
     }
     env.push((TOKEN.into(), intent.token.clone().into()));
     env

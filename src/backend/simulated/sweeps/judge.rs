@@ -12,7 +12,8 @@ impl World {
     /// What must hold before an event is written.
     pub(super) fn promised(&mut self, event: &Event) -> Result<(), String> {
         match event {
-            Event::Suggested { address, .. } => {
+            Event::Suggested { address, parent, .. } => {
+                self.inherited(address, parent.as_deref())?;
                 let generation = self.engine.state().runs.get(address).map_or(0, |r| r.generation);
                 if !self.suggested.insert((address.clone(), generation)) {
                     return Err(format!("{address} is given params a second time"));
@@ -58,6 +59,30 @@ impl World {
             Event::SweepResumed { .. } => self.paused = false,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A member begins when the generation before is over, from one of it.
+    fn inherited(&mut self, address: &crate::base::Address, parent: Option<&crate::record::Parent>) -> Result<(), String> {
+        let number = |a: &crate::base::Address| a.key().and_then(|k| k.parse::<u64>().ok()).unwrap_or_default();
+        let generation = number(address) / super::work::MEMBERS;
+        if self.kind != super::Kind::Population {
+            return if parent.is_some() { Err(format!("{address} has a parent")) } else { Ok(()) };
+        }
+        let early = self
+            .engine
+            .state()
+            .runs
+            .values()
+            .find(|r| number(&r.spec.address) / super::work::MEMBERS + 1 == generation && !r.status.is_terminal());
+        if let Some(early) = early {
+            return Err(format!("{address} begins while {} of the generation before is open", early.spec.address));
+        }
+        let Some(parent) = parent else { return Ok(()) };
+        if number(&parent.address) / super::work::MEMBERS + 1 != generation {
+            return Err(format!("{address} goes on from {}, of another generation", parent.address));
+        }
+        self.report.exploited += u64::from(number(&parent.address) + super::work::MEMBERS != number(address));
         Ok(())
     }
 
@@ -126,7 +151,7 @@ impl World {
             let whole = self.works.values().filter(|w| w.launch.attempt.address == *address);
             let whole = whole.filter(|w| matches!(&w.ended, Some((_, o)) if o.cause == Cause::Success)).count();
             let steps: usize = self.works.values().filter(|w| w.launch.attempt.address == *address).map(|w| w.curve.len()).sum();
-            if self.promote && i64::try_from(steps).unwrap_or(0) > super::STEPS {
+            if self.kind == super::Kind::Promote && i64::try_from(steps).unwrap_or(0) > super::STEPS {
                 return Err(format!("{address} trained {steps} steps, more than a full trial"));
             }
             if whole > 1 {

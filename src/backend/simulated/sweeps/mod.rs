@@ -16,7 +16,7 @@ use crate::base::{Address, AttemptId, Money, Timestamp};
 use crate::engine::{Command, Engine, Input, Launch, Observation, Order, Step};
 use crate::record::event::MetricPoint;
 use crate::record::{Cause, Event, Outcome, RunSpec, RunStatus, State};
-use work::{limits, loss, treasury, trials};
+use work::{Kind, limits, loss, treasury, trials};
 
 /// Steps of a full trial.
 const STEPS: i64 = 27;
@@ -56,11 +56,15 @@ pub enum SweepMutation {
     PromotionLost,
     /// What a promoted trial had trained is thrown away with its pause.
     CheckpointLost,
+    /// The next generation begins before the last is over.
+    GenerationEarly,
+    /// From whom a member goes on is not written.
+    ParentLost,
 }
 
 impl SweepMutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SuggestionLost,
         Self::MetricsLost,
         Self::StopForgotten,
@@ -72,6 +76,8 @@ impl SweepMutation {
         Self::PauseAtRungLost,
         Self::PromotionLost,
         Self::CheckpointLost,
+        Self::GenerationEarly,
+        Self::ParentLost,
     ];
 }
 
@@ -84,6 +90,8 @@ pub struct SweepReport {
     pub restarts: u64,
     /// Suggestions of who took over that were compared with those of who was there before.
     pub compared: u64,
+    /// Trials that went on from another's checkpoint.
+    pub exploited: u64,
     /// Trials that went on from a rung.
     pub promoted: u64,
     /// Trials by how they ended.
@@ -122,8 +130,7 @@ struct World {
     mutation: Option<SweepMutation>,
     now: i64,
     cap: Option<Money>,
-    /// Trials pause at rungs and go on, instead of ending there.
-    promote: bool,
+    kind: Kind,
     engine: Engine,
     journal: Vec<(Timestamp, String)>,
     works: BTreeMap<AttemptId, Work>,
@@ -150,14 +157,14 @@ struct World {
 pub fn simulate_sweep(seed: u64, mutation: Option<SweepMutation>) -> Result<SweepReport, String> {
     let mut rng = Rng::new(seed ^ 0x7377_6565_7073);
     let cap = rng.percent(60).then(|| Money::from_micros(3_000_000 + 1_000_000 * rng.between(0, 8)));
-    let promote = rng.percent(60);
+    let kind = [Kind::Stop, Kind::Promote, Kind::Promote, Kind::Population][usize::try_from(rng.below(4)).unwrap_or(0)];
     let engine = Engine::with_budgets(State::default(), limits(), treasury(cap, 0));
     let mut world = World {
         rng,
         mutation,
         now: 0,
         cap,
-        promote,
+        kind,
         engine,
         journal: Vec::new(),
         works: BTreeMap::new(),
@@ -233,7 +240,7 @@ impl World {
         let input = match number {
             0 | 1 | 9 if !self.paused || number < 9 => {
                 let count = if number == 0 { TRIALS[0] } else { TRIALS[1] };
-                let orders = trials(count, self.promote).into_iter().filter(|o| !known(self, o)).collect();
+                let orders = trials(count, self.kind).into_iter().filter(|o| !known(self, o)).collect();
                 Input::Apply { plan_id: format!("p{number}"), by, orders }
             }
             2 | 4 | 6 => Input::Pause { jobs, by },
@@ -259,7 +266,7 @@ impl World {
                 }
                 // It goes on from the last step of the attempts before, which it has kept.
                 let kept = self.works.values().filter(|w| w.launch.attempt.address == attempt.address).map(Work::step).max();
-                let from = kept.filter(|_| self.promote && self.mutation != Some(SweepMutation::CheckpointLost)).unwrap_or(0);
+                let from = kept.filter(|_| self.kind == Kind::Promote && self.mutation != Some(SweepMutation::CheckpointLost)).unwrap_or(0);
                 let work = Work { launch: *launch, started: self.now, from, curve: Vec::new(), ended: None, stopping: false };
                 self.works.insert(attempt.clone(), work);
                 self.describe(&attempt);
@@ -319,7 +326,8 @@ impl World {
         }
         let interrupted = self.faults() && self.rng.percent(2);
         let Some(work) = self.works.get_mut(attempt).filter(|w| w.ended.is_none()) else { return Ok(()) };
-        if work.step() >= STEPS {
+        let steps = if self.kind == Kind::Population { STEPS / 3 } else { STEPS };
+        if work.step() >= steps {
             // It was interrupted after its last step.
             self.end(attempt, Outcome::new(Cause::Success, Some(0), ""));
             return Ok(());
@@ -330,7 +338,7 @@ impl World {
         self.report(attempt, vec![Observation::Metrics { attempt: attempt.clone(), points: vec![point] }]);
         if interrupted {
             self.end(attempt, Outcome::new(Cause::Interrupted, None, "gone"));
-        } else if step >= STEPS {
+        } else if step >= steps {
             self.end(attempt, Outcome::new(Cause::Success, Some(0), ""));
         } else {
             let next = self.rng.between(5_000, 15_000);
@@ -399,6 +407,12 @@ impl World {
                 Event::Promoted { .. } => self.mutation == Some(SweepMutation::PromotionLost),
                 _ => false,
             };
+            let event = match event {
+                Event::Suggested { address, params, why, .. } if self.mutation == Some(SweepMutation::ParentLost) => {
+                    &Event::Suggested { address: address.clone(), params: params.clone(), why: Arc::clone(why), parent: None }
+                }
+                event => event,
+            };
             if !lost {
                 self.journal.push((Timestamp(self.now), serde_json::to_string(event).map_err(|e| e.to_string())?));
             }
@@ -429,6 +443,7 @@ impl World {
             Some(SweepMutation::SuggestedAnew) => state.runs.values_mut().filter(|r| !r.status.is_terminal()).for_each(|r| {
                 r.spec = Arc::new(RunSpec { params: Vec::new(), ..(*r.spec).clone() });
             }),
+            Some(SweepMutation::GenerationEarly) => state.runs.values_mut().for_each(|r| r.spec = other_population(&r.spec)),
             Some(SweepMutation::TrialLost) => {
                 let first = state.runs.values().find(|r| r.status.is_live()).map(|r| r.spec.address.clone());
                 first.and_then(|a| state.runs.remove(&a));
@@ -457,6 +472,20 @@ impl World {
         self.perform(step.commands);
         self.states()
     }
+}
+
+/// The same trial of a population of twice the size.
+fn other_population(spec: &RunSpec) -> Arc<RunSpec> {
+    let (mut run, mut job) = (spec.clone(), (*spec.job).clone());
+    let mut sweep = job.sweep.as_deref().cloned().unwrap_or_default();
+    let search = sweep.search.as_deref().cloned().map(|mut search| {
+        search.options.population = Some(8);
+        Arc::new(search)
+    });
+    sweep.search = search;
+    job.sweep = Some(Arc::new(sweep));
+    run.job = Arc::new(job);
+    Arc::new(run)
 }
 
 /// Submits what may run already once more, under another name.

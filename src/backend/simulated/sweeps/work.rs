@@ -13,6 +13,9 @@ use crate::record::{
     SearchSpec, Space, SweepSpec,
 };
 
+/// Members of a population.
+pub const MEMBERS: u64 = 4;
+
 /// A pool of four places.
 pub fn limits() -> Limits {
     Limits { max_concurrent: 4, ..Limits::default() }
@@ -40,8 +43,19 @@ pub fn treasury(cap: Option<Money>, now: i64) -> Treasury {
     Treasury::new(rates(), &cap.map(rule).into_iter().collect::<Vec<_>>(), 4, Timestamp(now))
 }
 
+/// How the sweep searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// TPE with halving that stops.
+    Stop,
+    /// TPE with halving that promotes.
+    Promote,
+    /// Population-based training: four members, a third of a full trial each generation.
+    Population,
+}
+
 /// The trials: two numbers and a choice, one number for half of the choices.
-pub fn trials(count: u64, promote: bool) -> Vec<Order> {
+pub fn trials(count: u64, kind: Kind) -> Vec<Order> {
     let parameter =
         |name: &str, dist, when: &[&str]| Parameter { name: name.into(), dist, when: when.iter().map(|w| (*w).into()).collect() };
     let kinds = Distribution::Values { values: vec!["a".into(), "b".into()], weights: Vec::new(), ordered: false };
@@ -55,14 +69,18 @@ pub fn trials(count: u64, promote: bool) -> Vec<Order> {
     };
     let search = SearchSpec {
         space,
-        method: Method::Tpe,
-        options: Options { startup: Some(4), ..Options::default() },
+        method: if kind == Kind::Population { Method::Pbt } else { Method::Tpe },
+        options: Options { startup: Some(4), population: Some(4), ..Options::default() },
         seed: 7,
         goal: Goal::Minimize,
         trials: Some(TRIALS[0]),
         parallel: Some(3),
         points: Vec::new(),
-        prune: Some(PruneSpec { max: Some(27), promote, ..PruneSpec::new(PruneMethod::Asha) }),
+        prune: (kind != Kind::Population).then_some(PruneSpec {
+            max: Some(27),
+            promote: kind == Kind::Promote,
+            ..PruneSpec::new(PruneMethod::Asha)
+        }),
     };
     let job = Arc::new(JobSpec {
         job: SWEEP.into(),
@@ -81,8 +99,8 @@ pub fn trials(count: u64, promote: bool) -> Vec<Order> {
         address: Address::new("w", "t", Some(&i.to_string())),
         fingerprint: Digest::of(b"trial"),
         job: Arc::clone(&job),
-        params: Vec::new(),
         command: command.clone(),
+        ..RunSpec::default()
     };
     (0..count).map(|i| Order::Run(one(i).into())).collect()
 }
