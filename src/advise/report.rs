@@ -291,6 +291,8 @@ impl Tally {
             }
             Some("interrupted" | "lost") => sums.interrupted += amount,
             Some("cancelled") => sums.cancelled += amount,
+            // A part of a trial that went on, or was pruned in the end: nothing of it was waste when it stopped.
+            Some("paused") => {}
             Some("pruned") => {
                 sums.pruned += amount;
                 self.pruned = true;

@@ -179,7 +179,7 @@ pub struct Sample {
     pub model: Option<Arc<str>>,
     /// How it ended.
     pub cause: Cause,
-    /// It followed an interruption in the same generation, so it may have begun in the middle.
+    /// It followed an interruption or a pause in the same generation, so it may have begun in the middle.
     pub resumed: bool,
     /// How long it ran.
     pub time: Millis,
@@ -208,7 +208,7 @@ impl Sample {
 
     fn read(record: &RunRecord, number: u32, ran: (Timestamp, Timestamp), outcome: &super::event::Outcome, cost: Money) -> Self {
         let spec = &record.spec;
-        let cut_short = |cause: Cause| matches!(cause, Cause::Interrupted | Cause::Lost | Cause::BadGpu | Cause::Timeout);
+        let cut_short = |cause: Cause| matches!(cause, Cause::Interrupted | Cause::Lost | Cause::BadGpu | Cause::Timeout | Cause::Paused);
         let before = record.attempts.iter().filter(|a| a.number < number);
         Self {
             at: ran.1,

@@ -189,4 +189,9 @@ fn a_trial_that_paused_at_a_rung_goes_on_when_it_is_among_the_best_and_the_same_
         ]
     );
     assert!(one.is_idle());
+    // Nobody learns from the last part how long a whole trial takes.
+    let attempt = AttemptId { address: Address::new("w", "t", Some("1")), generation: 1, number: 3 };
+    let outcome = Outcome::new(Cause::Success, None, "");
+    let ended = Event::Ended { attempt, started: Some(Timestamp(0)), at: Timestamp(9), outcome, outputs: Vec::new(), bill: None };
+    assert!(crate::record::Sample::of(&ended, one.state()).is_some_and(|s| s.resumed && !s.is_whole()));
 }
