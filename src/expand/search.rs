@@ -24,6 +24,9 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
     let mut reader = Reader { cx, space: Space::default(), places: Places::default() };
     reader.group("", &sweep.parameters.0, &[], diags);
     if reader.space.parameters.is_empty() && diags.as_slice().len() == before {
+        if !sweep.parameters.0.0.is_empty() && diags.as_slice().iter().any(|d| d.span.is_some_and(|s| within(s, sweep.span))) {
+            return None;
+        }
         diags.push(Diagnostic::error("empty-space", span, "a sweep without parameters has nothing to try").hint("add `parameters`"));
     }
     reader.space.constraints = sweep.constraints.iter().map(|c| Arc::clone(&c.0)).collect();
@@ -95,6 +98,9 @@ fn is_tied(p: &crate::record::Parameter) -> bool {
     matches!(p.dist, Distribution::Tied { .. })
 }
 
+/// Points that are drawn to tell which constraint is met by how many.
+const LOOKED_AT: u64 = 1000;
+
 /// Looks for one point, so that a space without any is found before anything runs.
 fn probe(method: Method, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) {
     let found = match (method, Lattice::new(domain)) {
@@ -106,16 +112,16 @@ fn probe(method: Method, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics
         _ => domain.random(0, 0, &Params::new()).map(|_| ()),
     };
     if let Err(problem) = found {
-        stuck(&problem, sweep, diags);
+        stuck(&problem, domain, sweep, diags);
     }
 }
 
 /// The grid over a space; what is wrong goes to `diags`.
 pub(super) fn lattice(domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Option<Lattice> {
     match Lattice::new(domain) {
-        Ok(Ok(lattice)) if lattice.is_empty() => stuck(&Stuck::Exhausted, sweep, diags),
+        Ok(Ok(lattice)) if lattice.is_empty() => stuck(&Stuck::Exhausted, domain, sweep, diags),
         Ok(Ok(lattice)) => return Some(lattice),
-        Ok(Err(problem)) => stuck(&problem, sweep, diags),
+        Ok(Err(problem)) => stuck(&problem, domain, sweep, diags),
         Err(endless) => {
             let name = domain.dims.get(endless.0).map_or("", |d| &*d.name);
             let at = sweep.parameters.0.iter().find(|(n, _, _)| name.split('.').next() == Some(n)).map_or(sweep.span, |(_, s, _)| *s);
@@ -129,7 +135,7 @@ pub(super) fn lattice(domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -
 }
 
 /// Says why a space gives no point.
-pub(super) fn stuck(problem: &Stuck, sweep: &Sweep, diags: &mut Diagnostics) {
+pub(super) fn stuck(problem: &Stuck, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) {
     let at = sweep.constraints.first().map_or_else(|| sweep.parameters_span(), |c| c.1);
     let (code, hint) = match problem {
         Stuck::Exhausted => ("empty-space", "loosen the constraints or widen the bounds"),
@@ -141,7 +147,21 @@ pub(super) fn stuck(problem: &Stuck, sweep: &Sweep, diags: &mut Diagnostics) {
         Stuck::Exhausted => "no point of the space meets the constraints".to_owned(),
         other => other.to_string(),
     };
-    diags.push(Diagnostic::error(code, at, words).hint(hint));
+    let mut found = Diagnostic::error(code, at, words).hint(hint);
+    if matches!(problem, Stuck::Exhausted | Stuck::NoPoint { .. }) {
+        for (constraint, met) in sweep.constraints.iter().zip(met(domain)) {
+            let of = if met == 0 { "none".to_owned() } else { met.to_string() };
+            found = found.related(constraint.1, format!("{of} of {LOOKED_AT} points meet it"));
+        }
+    }
+    diags.push(found);
+}
+
+/// How many of some random points meet each constraint alone: which of them is too narrow, and which contradict each other.
+fn met(domain: &Domain) -> Vec<usize> {
+    let rows: Vec<_> = (0..LOOKED_AT).filter_map(|i| domain.row(&domain.order, |d| domain.draw(d, 0, i, 0)).ok()).collect();
+    let holds = |c: &super::domain::Condition| rows.iter().filter(|(row, _)| domain.holds(c, row) == Ok(true)).count();
+    domain.constraints.iter().map(holds).collect()
 }
 
 struct Reader<'a> {
@@ -201,12 +221,18 @@ fn distribution(p: &Parameter, span: Span, cx: &Context<'_>, diags: &mut Diagnos
     let ordered = p.ordered.as_ref().is_some_and(|o| o.0);
     match Distribution::build(Raw { distribution, values, weights, ordered, value, min, max, step, mean, std }) {
         Ok(distribution) => Some(distribution),
+        // What lacks something since that could not be read has been told.
+        Err(_) if diags.as_slice().iter().any(|d| d.span.is_some_and(|s| within(s, p.span))) => None,
         Err((words, hint)) => {
             let at = p.distribution.as_ref().filter(|_| words.contains("distribution")).map_or(span, |d| d.1);
             diags.push(Diagnostic::error("bad-parameter", at, words).hint(hint));
             None
         }
     }
+}
+
+fn within(inner: Span, outer: Span) -> bool {
+    inner.file == outer.file && outer.start <= inner.start && inner.end <= outer.end
 }
 
 fn looks_at_params(text: &str) -> bool {

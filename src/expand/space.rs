@@ -245,7 +245,7 @@ fn grid(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnosti
     let first = spec.points.iter().zip(0..).map(|(point, i)| domain.random(spec.seed, i, point));
     let made: Result<Vec<Params>, Stuck> =
         first.chain((0..lattice.len()).map(|i| lattice.nth(domain, i))).take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
-    made.unwrap_or_else(|stuck| stuck_at(&stuck, sweep, diags))
+    made.unwrap_or_else(|stuck| stuck_at(&stuck, domain, sweep, diags))
 }
 
 fn random(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
@@ -256,11 +256,11 @@ fn random(spec: &SearchSpec, domain: &Domain, sweep: &Sweep, diags: &mut Diagnos
     let nothing = Params::new();
     let given = |i: u64| usize::try_from(i).ok().and_then(|i| spec.points.get(i)).unwrap_or(&nothing);
     let made: Result<Vec<Params>, Stuck> = (0..count).map(|i| domain.random(spec.seed, i, given(i))).collect();
-    made.unwrap_or_else(|stuck| stuck_at(&stuck, sweep, diags))
+    made.unwrap_or_else(|stuck| stuck_at(&stuck, domain, sweep, diags))
 }
 
-fn stuck_at(stuck: &Stuck, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
-    super::search::stuck(stuck, sweep, diags);
+fn stuck_at(stuck: &Stuck, domain: &Domain, sweep: &Sweep, diags: &mut Diagnostics) -> Vec<Params> {
+    super::search::stuck(stuck, domain, sweep, diags);
     Vec::new()
 }
 

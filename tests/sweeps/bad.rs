@@ -59,6 +59,8 @@ fn a_metric_without_a_value_is_named_with_what_was_seen_on_which_lines() {
     assert_eq!((&value["missed"][0]["line"], &value["reported"][0]["first"]), (&2.into(), &3.into()), "{value:#}");
     let again = project.expect(&["apply", "-o", "json"], 0);
     assert!(!again.contains("metric-unseen"), "nothing ended: {again}");
+    let page = project.expect(&["sweep", "report", "w/lost"], 0);
+    assert!(page.contains("<pre class=\"warn\" tabindex=\"0\">w/lost: none of 3 trials reported") && !page.contains('\x1b'), "{page}");
     let list = project.expect(&["sweep", "list"], 0);
     assert!(list.contains("no trial gave val_loss a value: `oppen sweep status w/lost` tells more"), "{list}");
     // A finished trial of what never finds a value is not run again, and does not stop the sweep.
@@ -134,6 +136,8 @@ fn what_is_wrong_with_a_sweep_is_said_with_line_and_column() {
     ] {
         let project = Project::new("", &sweep(&rest));
         let text = project.expect(&["validate"], 4);
+        assert_eq!(text.contains("of 1000 points meet it"), rest.contains("constraints"), "{rest}\n{text}");
+        assert!(text.contains("\n1 error"), "one problem is told once: {text}");
         let flat = text.replace("\n  │ ", " ");
         assert!(flat.contains(words) && text.contains(&format!("w.yaml:{place}]")) && text.contains(help), "{rest}\n{text}");
     }

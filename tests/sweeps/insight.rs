@@ -106,7 +106,11 @@ for name in ["address", "value", "step", "params.x", "params.kind"]:
 rows = trials.to_pylist()
 assert all(r["started"] <= r["ended"] and r["ended"].tzinfo is not None for r in rows)
 assert sum(r["spent"] for r in rows) > 0
-print(trials.num_rows, steps.num_rows, steps.schema.types)
+print(trials.num_rows, steps.num_rows)
+for field in steps.schema:
+    print(field.name, field.type)
+first = {k: v for k, v in steps.to_pylist()[1].items() if k != "at"}
+print(first)
 note = {k.decode(): v.decode() for k, v in trials.schema.metadata.items() if k.startswith(b"oppen.")}
 print(sorted(note.items()))
 "#;
@@ -145,7 +149,13 @@ fn tables(project: &Project) {
     step [2, 2]
     params.x [0, 0]
     params.kind ['"<b>"', '2']
-    24 48 [DataType(string), DataType(int64), DataType(double)]
+    24 48
+    address string
+    metric string
+    step int64
+    value double
+    at timestamp[us, tz=UTC]
+    {'address': 'w/a[0]', 'metric': 'loss', 'step': 2, 'value': 0.1}
     [('oppen.format_version', '1'), ('oppen.goal', 'minimize'), ('oppen.method', 'sweep'), ('oppen.metric', 'loss'), ('oppen.sweep', 'w/a')]
     "#);
 }

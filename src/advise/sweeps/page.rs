@@ -24,11 +24,11 @@ pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;paddin
 figure{margin:1rem 0;overflow-x:auto}svg{max-width:100%;height:auto;border:1px solid var(--line);border-radius:6px}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}caption{text-align:left;color:var(--dim);padding:.3rem 0}\
 th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);white-space:nowrap}td.n,th.n{text-align:right}\
-tr.best td,tr.best th{font-weight:600;color:var(--mark)}a{color:var(--mark)}nav a{margin-right:1rem}.warn{border-left:4px solid #d55e00;padding:.2rem .8rem;background:var(--soft)}";
+tr.best td,tr.best th{font-weight:600;color:var(--mark)}a{color:var(--mark)}nav a{margin-right:1rem}pre.warn{border-radius:0 6px 6px 0}.warn,pre.warn{border-left:4px solid #d55e00;padding:.2rem .8rem;background:var(--soft)}";
 
 /// The page.
 #[must_use]
-pub fn html(overview: &Overview, table: &Table, best: Option<&str>, made: &str) -> String {
+pub fn html(overview: &Overview, table: &Table, best: Option<&str>, warning: Option<&str>, made: &str) -> String {
     let name = safe(&overview.sweep);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -37,6 +37,9 @@ pub fn html(overview: &Overview, table: &Table, best: Option<&str>, made: &str) 
         safe(made)
     );
     summary(&mut out, overview, table);
+    if let Some(warning) = warning {
+        let _ = writeln!(out, "<pre class=\"warn\" tabindex=\"0\">{}</pre>", safe_lines(warning));
+    }
     if let Some(best) = best {
         let _ = write!(
             out,

@@ -10,7 +10,7 @@ use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output;
 use super::parquet::{self, Column};
 use super::{Desk, status};
-use crate::advise::sweeps::table::{Row, Table};
+use crate::advise::sweeps::table::Table;
 use crate::advise::sweeps::{self as sweep, Trial};
 use crate::base::text::escape;
 use crate::record::Goal;
@@ -20,8 +20,8 @@ use crate::record::Goal;
 pub struct Args {
     /// The sweep: WORKFLOW/JOB
     pub address: String,
-    /// Output: csv or parquet (a row a trial), steps or parquet-steps (a row a reported step), each with =FILE to write a file; may be
-    /// given again. Parquet goes to a file or into a pipe
+    /// Output: csv or parquet (a row a trial), steps (a line a step of the metric), parquet-steps (a row a report of any metric, with its
+    /// time), each with =FILE to write a file; may be given again. Parquet goes to a file or into a pipe
     #[arg(short, long, value_name = "FORM[=FILE]", value_parser = output::parse::<Shape>)]
     pub output: Vec<output::Target<Shape>>,
 }
@@ -35,7 +35,7 @@ pub enum Shape {
     Steps,
     /// A row a trial, with types.
     Parquet,
-    /// A row a step, with types.
+    /// A row a report of any metric, with types.
     ParquetSteps,
 }
 
@@ -73,7 +73,7 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     }
     for target in tables {
         let bytes = match target.form {
-            Shape::ParquetSteps => step_rows(&desk.table(&job).rows, &notes(&desk, &job))?,
+            Shape::ParquetSteps => reports(&desk, &job)?,
             _ => trial_rows(&sweep::trials(&desk.state, &job, desk.ground()), &notes(&desk, &job))?,
         };
         output::write_bytes(target.file.as_deref(), &bytes)?;
@@ -118,14 +118,21 @@ fn trial_rows(trials: &[Trial], notes: &[(&str, String)]) -> Result<Vec<u8>, Fai
     parquet::file(&columns, notes)
 }
 
-fn step_rows(rows: &[Row], notes: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-    let all = || rows.iter().flat_map(|row| row.curve.iter().map(move |point| (row.trial.address.as_str(), point)));
+/// Every report of every trial, as the journal has it: nothing is thinned out, and what is no number is null.
+fn reports(desk: &Desk, job: &Arc<str>) -> Result<Vec<u8>, Failure> {
+    let mut all = Vec::new();
+    for record in sweep::records(&desk.state, job) {
+        let address = record.spec.address.as_str();
+        all.extend(desk.store.points(address, record.generation)?.into_iter().map(|(noted, point)| (address, noted, point)));
+    }
     let columns = [
-        ("address".to_owned(), Column::texts(all().map(|(address, _)| Some(address)))),
-        ("step".to_owned(), Column::Whole(all().map(|(_, (step, _))| Some(*step)).collect())),
-        ("value".to_owned(), Column::Number(all().map(|(_, (_, value))| Some(*value)).collect())),
+        ("address".to_owned(), Column::texts(all.iter().map(|(address, ..)| Some(*address)))),
+        ("metric".to_owned(), Column::texts(all.iter().map(|(.., p)| Some(&*p.name)))),
+        ("step".to_owned(), Column::Whole(all.iter().map(|(.., p)| p.step).collect())),
+        ("value".to_owned(), Column::Number(all.iter().map(|(.., p)| p.value.filter(|v| v.is_finite())).collect())),
+        ("at".to_owned(), Column::times(all.iter().map(|(_, noted, p)| Some(p.at.unwrap_or(*noted))))),
     ];
-    parquet::file(&columns, notes)
+    parquet::file(&columns, &notes(desk, job))
 }
 
 fn steps(table: &Table) -> String {

@@ -34,9 +34,10 @@ pub fn run(here: &Path, args: &Args) -> Outcome {
     let job = desk.one(&args.address)?;
     let table = desk.table(&job);
     let made = format!("As of {}, by Oppen {}.", desk.ground().now, env!("CARGO_PKG_VERSION"));
-    for overview in desk.overviews(std::slice::from_ref(&job)) {
+    for (overview, unseen) in desk.whole(std::slice::from_ref(&job)) {
+        let warning = unseen.map(|u| u.text());
         let best = overview.best.as_ref().map(|b| yaml::write(&Value::Object(nested(b.params.iter().map(|(k, v)| (k, v))))));
-        let html = page::html(&overview, &table, best.as_deref(), &made);
+        let html = page::html(&overview, &table, best.as_deref(), warning.as_deref(), &made);
         output::write(&args.output, |_| html.clone())?;
     }
     Ok(Exit::Done)
