@@ -13,11 +13,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::resources::{show_cpu, show_memory};
+use crate::base::text::escape;
 use crate::base::{Money, Span, Timestamp, suggest};
 use crate::expand::{Desired, OnExceed};
 use crate::price::Rates;
 use crate::queue::{Account, Demand, Limits, Quotas, Treasury, WaitReason};
-use crate::record::{Estimate, JobSpec, Payer, RunSpec};
+use crate::record::{Estimate, JobSpec, Payer, RunSpec, State};
 use crate::spec::types::LimitsDecl;
 
 pub use total::{Caps, Sum};
@@ -256,6 +257,30 @@ fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule
             source: None,
         });
     }
+}
+
+/// Sweeps that are to begin with the trials of others, which neither the files nor the record know.
+#[must_use]
+pub fn warm_starts(desired: &Desired, runs: &[&RunSpec], state: &State) -> Vec<Verdict> {
+    let (mut verdicts, mut last): (Vec<Verdict>, Option<&Arc<JobSpec>>) = (Vec::new(), None);
+    for run in runs {
+        // Trials share their settings: one is looked at.
+        if last.replace(&run.job).is_some_and(|job| Arc::ptr_eq(job, &run.job)) {
+            continue;
+        }
+        for other in run.job.sweep.iter().flat_map(|s| &s.warm_start) {
+            let wanted = || desired.jobs.iter().map(|j| &j.address);
+            if wanted().any(|j| j == other) || state.runs.values().any(|r| r.spec.job.job == *other) {
+                continue;
+            }
+            let message = format!("begins with the trials of {}, which neither the files nor the record know", escape(other));
+            let hint = suggest::nearest(other, wanted().map(|j| &**j)).map(|near| format!("did you mean `{near}`?"));
+            let before = verdicts.len();
+            push_once(&mut verdicts, desired, run, "warm-start", message, &hint.unwrap_or_else(|| "it begins blindly".to_owned()));
+            verdicts.iter_mut().skip(before).for_each(|v| v.blocks = false);
+        }
+    }
+    verdicts
 }
 
 /// Counts runs of the plan in all budgets of their payer: in full where the budget is the sweep's own limit, else the part that this

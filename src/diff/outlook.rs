@@ -166,6 +166,7 @@ fn verdicts(request: &Request<'_>, actions: &[Planned], total: &Sum) -> Vec<chec
     all.extend(check::gpu_hours(request.desired, &specs, request.limits, request.treasury.meters()));
     all.extend(check::namespace(request.desired, &specs, request.ceiling));
     all.extend(check::run_limits(request.desired, &specs, limits));
+    all.extend(check::warm_starts(request.desired, &specs, request.state));
     all.extend(check::prices(request.desired, &specs, request.rates));
     all.extend(check::run_cost(request.desired, &priced, limits));
     all.extend(check::policy::judge(request.policies, request.desired, &priced, total));

@@ -288,8 +288,30 @@ fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
     match &*word.0 {
         // BOHB is TPE with Hyperband (Falkner, Klein and Hutter 2018): the pruner stands under `prune`.
         "bohb" => Some(Method::Tpe),
-        _ => named(word, &Method::ALL, "unknown-method", "method", diags),
+        other => match elsewhere(other) {
+            Some(hint) => {
+                diags.push(Diagnostic::error("unknown-method", word.1, format!("unknown method `{other}`")).hint(hint));
+                None
+            }
+            None => named(word, &Method::ALL, "unknown-method", "method", diags),
+        },
     }
+}
+
+/// What other tools call a method, or what stands elsewhere here.
+fn elsewhere(word: &str) -> Option<String> {
+    if PruneMethod::ALL.iter().any(|(n, _)| *n == word) {
+        return Some(format!("`{word}` ends bad trials early: write `prune: {{method: {word}}}`, and `method: random` or `tpe`"));
+    }
+    let means = match word {
+        "bayes" | "bayesian" | "bayesianoptimization" | "skopt" => "gp",
+        "cmaes" | "cma_es" => "cma-es",
+        "quasirandom" | "qmc" => "sobol",
+        "grid_search" | "gridsearch" => "grid",
+        "random_search" | "randomsearch" => "random",
+        _ => return None,
+    };
+    Some(format!("did you mean `{means}`?"))
 }
 
 /// The options that each method that learns has.

@@ -222,6 +222,12 @@ fn judged(sweep: &Sweep, method: Method, diags: &mut Diagnostics) {
             diags.push(Diagnostic::error("bad-value", other.1, message).hint("write WORKFLOW/JOB, such as `search/train`"));
         }
     }
+    if let Some(p) = sweep.max_cost.as_ref().filter(|p| p.known() == Some(&crate::base::Money::ZERO)) {
+        diags.push(
+            Diagnostic::error("bad-value", p.span(), "a sweep of no money runs no trial")
+                .hint("leave `max_cost` out for no limit, or write `40 USD`"),
+        );
+    }
     if let Some(p) = sweep.parallel.as_ref().filter(|p| p.known() == Some(&0)) {
         diags.push(
             Diagnostic::error("bad-value", p.span(), "no trial at a time runs no trial")

@@ -141,6 +141,12 @@ impl Spreader<'_, '_> {
     }
 
     fn points(&mut self, instance: &Instance<'_>, names: &Names) -> Option<Trials> {
+        let own = |s: &crate::spec::types::Sweep| s.warm_start.iter().find(|w| *w.0 == *instance.address).map(|w| w.1);
+        if let Some(span) = instance.decl.sweep.as_ref().and_then(own) {
+            self.diags.push(
+                Diagnostic::error("bad-value", span, "a sweep knows its own trials without a `warm_start`").hint("name other sweeps"),
+            );
+        }
         let cx = Context { inputs: &instance.inputs, names, sources: self.sources };
         let before = self.diags.as_slice().len();
         let points = match (&instance.decl.matrix, &instance.decl.sweep) {

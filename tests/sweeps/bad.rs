@@ -106,6 +106,7 @@ fn what_is_wrong_with_a_sweep_is_said_with_line_and_column() {
         (format!("      metric: {{name: 'val loss', goal: minimize}}\n{x}"), "10:22", "no run can report a metric `val loss`", "letters, digits"),
         (format!("      metric: {{name: '', goal: minimize}}\n{x}"), "10:22", "no run can report a metric ``", "letters, digits"),
         (format!("      parallel: 0\n{x}"), "10:17", "no trial at a time runs no trial", "leave `parallel` out"),
+        (format!("      max_cost: 0 USD\n{x}"), "10:17", "a sweep of no money runs no trial", "leave `max_cost` out"),
         ("      parameters: {x: {min: 1.0, max: 0.0}}\n".to_owned(), "10:20", "`min` (1) is above `max` (0)", "swap them"),
         ("      parameters: {x: {min: .nan, max: 1.0}}\n".to_owned(), "10:29", "`.nan` is not a finite number", "quote it"),
         ("      parameters: {x: {values: []}}\n".to_owned(), "10:20", "`values` must be a list with at least one value", "values: [a, b]"),
@@ -163,4 +164,28 @@ fn a_parameter_that_can_never_exist_is_said_and_a_grid_does_not_count_it_twice()
     assert!(!text.contains("no trial has") && text.contains("6 runs"), "{text}");
     project.edit("params.opt == 'sgd'", "false");
     assert!(project.expect(&["validate"], 0).contains("4 runs"));
+}
+
+#[test]
+fn other_tools_words_and_unknown_sweeps_are_told_with_what_is_meant() {
+    let jobs = "  t:
+    run: 'true'
+    sweep: {method: METHOD, trials: 3, parameters: {x: {min: 0.0, max: 1.0}}, metric: {name: loss, goal: minimize}, warm_start: [WARM]}
+  other:
+    run: 'true'
+    sweep: {method: random, trials: 3, parameters: {x: {min: 0.0, max: 1.0}}}
+";
+    for (method, warm, code, words) in [
+        ("bayes", "w/other", 4, "did you mean `gp`?"),
+        ("hyperband", "w/other", 4, "write `prune: {method: hyperband}`"),
+        ("tpe", "w/t", 4, "a sweep knows its own trials without a `warm_start`"),
+        ("tpe", "w/othre", 0, "begins with the trials of w/othre, which neither the files nor the record know"),
+    ] {
+        let project = Project::new("", &jobs.replace("METHOD", method).replace("WARM", warm));
+        let text = project.expect(&["plan"], code);
+        let flat: Vec<&str> = text.split_whitespace().filter(|w| *w != "│").collect();
+        assert!(flat.join(" ").contains(words), "{text}");
+    }
+    let project = Project::new("", &jobs.replace("METHOD", "tpe").replace("WARM", "w/other"));
+    assert!(!project.expect(&["plan"], 0).contains("neither the files"));
 }
