@@ -13,7 +13,7 @@ use super::super::output::{self, style};
 use super::super::signals;
 use super::status::{Whole, text};
 use super::{Desk, counts, shown};
-use crate::advise::sweeps::{Overview, Trial};
+use crate::advise::sweeps::Overview;
 use crate::base::text::escape;
 
 /// How often it is looked.
@@ -54,31 +54,24 @@ pub fn watch(mut desk: Desk, address: &str) -> Outcome {
     }
 }
 
-/// What a pipe was told.
+/// What a pipe was told last of each sweep.
 #[derive(Default)]
 struct Lines {
-    told: BTreeMap<Arc<str>, Facts>,
-}
-
-/// What happened so far; lengths of time grow by themselves and are no event.
-type Facts = (crate::record::Tally, Option<Arc<str>>, usize, Vec<(Option<i64>, Option<f64>)>);
-
-fn facts(o: &Overview) -> Facts {
-    (o.counts, o.paused.clone(), o.curve.len(), o.live.iter().map(|t: &Trial| (t.step, t.value)).collect())
+    told: BTreeMap<Arc<str>, String>,
 }
 
 impl Lines {
     /// All of it the first time, later a line for each sweep that changed.
     fn changed(&mut self, all: &[Whole]) -> String {
         if self.told.is_empty() {
-            self.told = all.iter().map(|(o, _)| (Arc::clone(&o.sweep), facts(o))).collect();
+            self.told = all.iter().map(|(o, _)| (Arc::clone(&o.sweep), line(o))).collect();
             return text(all, None) + "\n";
         }
         let mut out = String::new();
         for (o, _) in all {
-            let new = facts(o);
+            let new = line(o);
             if self.told.get(&o.sweep) != Some(&new) {
-                out += &line(o);
+                out += &new;
                 self.told.insert(Arc::clone(&o.sweep), new);
             }
         }

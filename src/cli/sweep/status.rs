@@ -16,7 +16,7 @@ use super::{Desk, brief, cost, counts, live, params, shown};
 use crate::advise::sweeps::{self as sweep, Overview, Point, Trial};
 use crate::base::text::escape;
 
-/// Cells of the curve.
+/// Cells of the curve, where the line has room for so many.
 const CELLS: usize = 40;
 /// Running trials that are shown; JSON has all.
 const LIVE: usize = 10;
@@ -125,7 +125,9 @@ fn one((o, unseen): &Whole, most: (usize, usize)) -> String {
     }
     if let (Some(first), Some(last)) = (o.curve.first(), o.curve.last()) {
         let results = format!("{} result{}", last.results, if last.results == 1 { "" } else { "s" });
-        line("curve", &format!("{}  {} to {}, {results}", spark(&o.curve, unicode()), shown(Some(first.best)), shown(Some(last.best))));
+        let words = format!("  {} to {}, {results}", shown(Some(first.best)), shown(Some(last.best)));
+        let room = width().saturating_sub(10 + words.len());
+        line("curve", &format!("{}{words}", spark(&o.curve, unicode(), room.min(CELLS))));
     }
     if let Some(unseen) = unseen {
         let _ = write!(out, "\n{} {}", style::paint(style::CHANGE, "warning"), unseen.text());
@@ -160,8 +162,8 @@ fn table(out: &mut String, title: &str, trials: &[Trial], values: bool) {
 }
 
 /// The best value after each result, lowest to highest; of many results in a cell the last counts.
-fn spark(points: &[Point], unicode: bool) -> String {
-    let cells = points.len().min(CELLS);
+fn spark(points: &[Point], unicode: bool, room: usize) -> String {
+    let cells = points.len().min(room.max(1));
     let bests: Vec<f64> =
         (1..=cells).filter_map(|i| points.get((i * points.len()).div_ceil(cells).saturating_sub(1))).map(|p| p.best).collect();
     let (low, high) = bests.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), b| (l.min(*b), h.max(*b)));
@@ -222,12 +224,12 @@ mod tests {
     fn a_curve_has_at_most_forty_cells_and_ends_with_the_last_value() {
         let at = |results: usize, best: f64| Point { results, address: Address::new("w", "t", None), at: Timestamp(0), value: best, best };
         let points = |values: &[f64]| values.iter().enumerate().map(|(i, v)| at(i + 1, *v)).collect::<Vec<_>>();
-        assert_eq!(spark(&points(&[7.0, 3.0, 1.0, 0.0]), true), "█▄▂▁");
-        assert_eq!(spark(&points(&[2.0, 2.0]), false), "__");
-        assert_eq!(spark(&points(&[f64::MAX, f64::MIN]), true), "█▁");
+        assert_eq!(spark(&points(&[7.0, 3.0, 1.0, 0.0]), true, CELLS), "█▄▂▁");
+        assert_eq!(spark(&points(&[2.0, 2.0]), false, CELLS), "__");
+        assert_eq!(spark(&points(&[f64::MAX, f64::MIN]), true, CELLS), "█▁");
         let many: Vec<f64> = (0..1001).map(|i| if i == 1000 { 0.0 } else { 1.0 }).collect();
-        assert_eq!(spark(&points(&many), true), format!("{}▁", "█".repeat(39)));
-        assert_eq!(spark(&[], true), "");
+        assert_eq!(spark(&points(&many), true, CELLS), format!("{}▁", "█".repeat(39)));
+        assert_eq!(spark(&[], true, CELLS), "");
     }
 
     #[test]
