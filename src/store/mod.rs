@@ -16,6 +16,7 @@ mod requests;
 mod samples;
 mod schema;
 mod wire;
+mod witness;
 
 mod newest;
 
@@ -32,6 +33,7 @@ pub use ledger::{Fault, Verified};
 pub use lock::{Holder, Lock, me};
 pub use reconcile::Reconciled;
 pub use requests::Request;
+pub use witness::{Confronted, WITHIN, Witness};
 
 /// File of the state, in the state folder.
 pub const FILE: &str = "state.db";

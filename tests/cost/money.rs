@@ -73,6 +73,44 @@ fn verify_names_what_the_backends_timestamps_do_not_bear_out() {
 }
 
 #[test]
+fn verify_asks_the_backend_again_and_names_the_correction() {
+    let folder = applied();
+    let at = folder.path();
+    out(at, &["apply", "--yes"], 8);
+    let verify = |args: &[&str], code: i32| out(at, &[&["verify"], args].concat(), code).replace('\n', " ");
+    assert!(verify(&[], 0).contains("Asked again (the files of their keepers): 2 charges agree within 2s."));
+    // The keeper's own record says that w/a ran for a minute longer than it was charged for.
+    let journals = || std::fs::read_dir(at.join(".oppen/attempts")).unwrap().map(|e| e.unwrap().path());
+    let journals = journals().filter(|p| p.extension().is_some_and(|e| e == "jsonl"));
+    let journal = journals.into_iter().find(|p| std::fs::read_to_string(p).unwrap().contains("\"w/a\"")).unwrap();
+    let later = |line: &str| match serde_json::from_str::<Value>(line) {
+        Ok(mut value) if value["exit"]["at"].is_i64() => {
+            value["exit"]["at"] = (value["exit"]["at"].as_i64().unwrap() + 60_000).into();
+            value.to_string()
+        }
+        _ => line.to_owned(),
+    };
+    let text: Vec<String> = std::fs::read_to_string(&journal).unwrap().lines().map(later).collect();
+    std::fs::write(&journal, text.join("\n") + "\n").unwrap();
+    let text = verify(&[], 1);
+    assert!(text.contains("fault entry 2: w/a") && text.contains(", the backend has 1m"), "{text}");
+    assert!(text.contains("1 charge agrees within 2s; 1 differ."), "{text}");
+    let amount = text.split("`oppen cost correct 2 --amount ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(amount.starts_with("2.4"), "a minute at four cents a second: {text}");
+    out(at, &["cost", "correct", "2", "--amount", amount, "--reason", "times of the backend"], 0);
+    assert!(verify(&[], 0).contains("1 charge agrees within 2s; 1 charge with other times that cost the same."));
+    // What is no longer there is said as such, and is no fault.
+    std::fs::remove_dir_all(at.join(".oppen/attempts")).unwrap();
+    assert!(verify(&[], 0).contains("0 charges agree within 2s; 2 charges of attempts that the backend no longer has."));
+    let value = json(at, &["verify", "-o", "json"]);
+    assert_eq!((value["backend"]["gone"].as_u64(), value["backend"]["not_asked"].is_null()), (Some(2), true));
+    // A cluster that cannot be asked is no fault of the ledger either.
+    let project = std::fs::read_to_string(at.join("oppen.yaml")).unwrap();
+    std::fs::write(at.join("oppen.yaml"), format!("{project}backend: kubernetes\n")).unwrap();
+    assert!(verify(&["--offline"], 0).contains("the cluster was not asked: --offline."));
+}
+
+#[test]
 fn nothing_is_written_upon_a_ledger_that_was_changed() {
     let folder = applied();
     let at = folder.path();
@@ -156,4 +194,9 @@ fn the_interval_is_tested_on_histories_and_shown_in_plans() {
     let written = out(at, &["cost", "backtest", "--export", "out.jsonl"], 0);
     assert!(written.starts_with("3 runs of 1 job in out.jsonl"), "{written}");
     out(at, &["cost", "backtest", "--history", "out.jsonl"], 0);
+    // Runs of this project are forecast under way as well: those after the first know how long others took.
+    out(at, &["apply", "--yes"], 0);
+    let midway = &json(at, &["cost", "backtest", "-o", "json"])["midway"];
+    assert!(midway[0]["at_percent"] == 25 && midway[0]["width"].as_f64().unwrap() >= 1.0, "{midway}");
+    assert!(out(at, &["cost", "backtest"], 0).contains("\nof its time   forecast   within   95% of that   width     off\n25% "));
 }

@@ -9,6 +9,7 @@
 
 pub mod curve;
 mod length;
+pub mod midway;
 mod odds;
 mod together;
 

@@ -114,6 +114,36 @@ impl History for Past {
 }
 
 #[test]
+fn under_way_nothing_is_known_of_what_comes() {
+    let (mut state, job) = (State::default(), job(None, None, Some(10.0)));
+    // Eleven runs of ten epochs at an even pace, and one whose second half takes four times as long.
+    for i in 0..12 {
+        let (key, start) = (format!("{i:02}"), NOON + i * HOUR);
+        let mut at = start;
+        state.apply(&Event::Planned { spec: spec(&job, &key) }, Timestamp(at));
+        state.apply(&Event::Admitted { attempt: id(&key), reservation: None }, Timestamp(at));
+        state.apply(&Event::Started { attempt: id(&key), at: Timestamp(at), place: "here".to_owned() }, Timestamp(at));
+        for epoch in 1..=10 {
+            at += if i == 11 && epoch > 5 { 40_000 } else { 10_000 };
+            let point = MetricPoint { name: "epoch".into(), step: Some(epoch), value: Some(1.0), at: None };
+            state.apply(&Event::Metrics { attempt: id(&key), points: vec![point] }, Timestamp(at));
+        }
+        let (started, at) = (Some(Timestamp(start)), Timestamp(at + 100));
+        let outcome = Outcome::new(Cause::Success, Some(0), "");
+        state.apply(&Event::Ended { attempt: id(&key), started, at, outcome, outputs: Vec::new(), bill: None }, at);
+        state.apply(&Event::Succeeded { address: id(&key).address }, at);
+    }
+    let mut midway = midway::Midway::default();
+    midway.add("w/train", &state, &[]);
+    midway.add("w/other", &state, &[]);
+    let rows = midway.rows();
+    assert_eq!(rows.iter().map(|r| (r.at, r.predicted, r.by_reports)).collect::<Vec<_>>(), [(25, 12, 12), (50, 12, 12), (75, 12, 12)]);
+    assert_eq!(rows[0].within, 11, "a slow half that is still to come surprises: {rows:?}");
+    assert!(rows.iter().all(|r| r.within >= 11 && r.width > 1.0), "{rows:?}");
+    assert!(rows[2].width < rows[0].width, "what is nearly over is known better: {rows:?}");
+}
+
+#[test]
 fn progress_gives_cost_finish_and_the_chance_of_each_budget() {
     let mut state = State::default();
     live(&mut state, &job(Some(3600), None, Some(100.0)), "a", 20, 10);

@@ -197,6 +197,13 @@ impl Files {
         Some(Journal::read(&File::open(self.journal()).ok()?).ok()?.intent?.attempt)
     }
 
+    /// What the journal says of beginning and end. Only looks.
+    #[must_use]
+    pub fn told(&self) -> Option<(AttemptId, Option<Meta>, Option<Exit>)> {
+        let journal = Journal::read(&File::open(self.journal()).ok()?).ok()?;
+        Some((journal.intent?.attempt, journal.meta, journal.exit.map(|exit| *exit)))
+    }
+
     /// Whether something may still be written to the log. Only looks: the lock is the supervisor's to try.
     #[must_use]
     pub fn is_kept(&self) -> bool {

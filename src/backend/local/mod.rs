@@ -24,6 +24,7 @@ mod reach;
 mod socket;
 mod supervisor;
 mod tail;
+mod told;
 #[expect(unsafe_code, reason = "wait4 has no safe form here; one call that only fills two buffers")]
 mod usage;
 
@@ -36,6 +37,7 @@ use crossbeam_channel::{Sender, bounded};
 pub use kept::{Kept, kept};
 pub use supervisor::supervise;
 pub use tail::open_plain;
+pub use told::{Told, told};
 
 use super::{Backend, BackendError};
 use crate::base::{AttemptId, Millis};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::report::{Check, Report, difference, percent, runs, shown, why, worst};
 use crate::base::text::escape;
 use crate::cli::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, paint};
-use crate::cli::output::{fit, flow, listed, pad, width};
+use crate::cli::output::{fit, flow, hang, listed, pad, width};
 use crate::diff::change::{JobChange, News, What};
 
 /// Most jobs of text; JSON has all.
@@ -14,11 +14,11 @@ const JOBS: usize = 60;
 /// Everything, as `oppen ci` prints it.
 #[must_use]
 pub fn text(report: &Report) -> String {
-    let mut out = format!("Compared with {}\n", report.against());
+    let mut out = format!("{}\n", folded(&format!("Compared with {}", report.against())));
     if let Some(first) = &report.base.first_error {
         let more = if report.base.errors > 1 { format!(" and {} more", report.base.errors - 1) } else { String::new() };
         let words = format!("The base cannot be planned, so everything counts as new: {}{more}", escape(first));
-        let _ = writeln!(out, "{}", paint(CHANGE, &words));
+        let _ = writeln!(out, "{}", paint(CHANGE, &folded(&words)));
     }
     out.push('\n');
     out + &body(report)
@@ -41,6 +41,7 @@ pub fn body(report: &Report) -> String {
     for budget in report.budgets.iter().filter(|b| b.exceeded || b.before != Some(b.after)) {
         let before = budget.before.map(|b| format!("{} -> ", shown(b))).unwrap_or_default();
         let line = format!("Budget of {}: {before}{} / {}", escape(&budget.scope), shown(budget.after), shown(budget.limit));
+        let line = folded(&line);
         let _ = writeln!(out, "{}", if budget.exceeded { paint(BAD, &line) } else { line });
     }
     for path in &report.absent_inputs {
@@ -52,6 +53,11 @@ pub fn body(report: &Report) -> String {
     }
     let _ = writeln!(out, "{}", summary(report));
     out
+}
+
+/// On a terminal, words that are wider than it go on below, two columns in.
+fn folded(words: &str) -> String {
+    hang(words, std::io::IsTerminal::is_terminal(&std::io::stdout()))
 }
 
 fn findings(n: usize) -> String {
@@ -70,8 +76,10 @@ fn write_job(out: &mut String, job: &JobChange) {
         let _ = write!(name, " ({})", runs(job.runs));
     }
     let room = width().saturating_sub(42).max(24);
-    let line = format!("  {} {} {} {}", paint(style, mark), pad(&fit(&escape(&name), room), room), pad(job.what.word(), 8), money(job));
-    let _ = writeln!(out, "{}", line.trim_end());
+    let (head, money) =
+        (format!("  {} {} {}", paint(style, mark), pad(&fit(&escape(&name), room), room), pad(job.what.word(), 8)), money(job));
+    let below = std::io::IsTerminal::is_terminal(&std::io::stdout()) && room + 14 + money.chars().count() > width();
+    let _ = writeln!(out, "{}", format!("{head}{}{money}", if below { "\n      " } else { " " }).trim_end());
     for reason in why(job) {
         let _ = writeln!(out, "      {}", fit(&reason, width().saturating_sub(6)));
     }
@@ -130,9 +138,10 @@ fn write_check(out: &mut String, check: &Check) {
         file.as_ref().map(|f| format!(" ({words}{}:{})", escape(f), line.unwrap_or(1))).unwrap_or_default()
     };
     let places = format!("{}{}", place(&check.file, check.line, ""), place(&check.rule_file, check.rule_line, "rule: "));
-    let _ = writeln!(out, "{}: {} {}{places} [{}]", paint(style, word), escape(&check.subject), escape(&check.message), check.rule);
+    let words = format!("{word}: {} {}{places} [{}]", escape(&check.subject), escape(&check.message), check.rule);
+    let _ = writeln!(out, "{}", folded(&words).replacen(word, &paint(style, word), 1));
     if check.news != News::Known && !check.hint.is_empty() {
-        let _ = writeln!(out, "  {}", paint(DIM, &format!("help: {}", escape(&check.hint))));
+        let _ = writeln!(out, "  {}", paint(DIM, &folded(&format!("help: {}", escape(&check.hint)))));
     }
 }
 

@@ -1,7 +1,8 @@
 //! `oppen cost backtest`: does the 95% interval hold 95%?
 //!
-//! In: the recorded history of this project, or one in a file. Out: coverage and width by how much was known; or that history as a file. Must never
-//! let a run see itself or what came after it (`price::learn::backtest`).
+//! In: the recorded history of this project, or one in a file. Out: coverage and width by how much was known, and of runs under way at a quarter,
+//! a half and three quarters of their time; or that history as a file. Must never let a run see itself or what came after it
+//! (`price::learn::backtest`, `advise::forecast::midway`).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::advise::forecast::midway::{Midway, Row};
 use crate::base::text::escape;
 use crate::base::{Capacity, Digest, Money, Timestamp};
 use crate::cli::exit::{Exit, Failure, Outcome};
@@ -156,6 +158,7 @@ pub fn run(here: &Path, args: &Backtest) -> Outcome {
         output::print(&format!("{} runs of {} in {}.\n", lines.len(), jobs(histories.len()), file.display()))?;
         return Ok(Exit::Done);
     }
+    let midway = if args.history.is_some() { Vec::new() } else { under_way(here)? };
     let mut table = Table::default();
     histories.iter().for_each(|(_, samples)| table.add(samples));
     let runs = histories.iter().flat_map(|(_, s)| s).filter(|s| s.is_whole()).count();
@@ -165,12 +168,12 @@ pub fn run(here: &Path, args: &Backtest) -> Outcome {
             .hint("a job needs two ended runs at least"));
     }
     output::write(&args.output, |shape| match shape {
-        Shape::Text => text(&bands, &all, runs, histories.len()),
-        Shape::Markdown => markdown(&bands, &all),
+        Shape::Text => text(&bands, &all, runs, histories.len()) + &midway_text(&midway),
+        Shape::Markdown => markdown(HEADS, &rows(&bands, &all)) + &midway_markdown(&midway),
         Shape::Json => {
             let row = |b: &Band| json!({"known": [b.known.0, (b.known.1 < usize::MAX).then_some(b.known.1)], "predicted": b.predicted, "within": b.within, "coverage": b.coverage(), "coverage_interval": wilson(b), "width": b.width, "error": b.error});
             output::json(
-                &json!({"format_version": 1, "runs": runs, "jobs": histories.len(), "rows": bands.iter().map(row).collect::<Vec<_>>(), "all": row(&all)}),
+                &json!({"format_version": 1, "runs": runs, "jobs": histories.len(), "rows": bands.iter().map(row).collect::<Vec<_>>(), "all": row(&all), "midway": midway.iter().map(moment).collect::<Vec<_>>()}),
             )
         }
     })?;
@@ -181,9 +184,28 @@ fn jobs(n: usize) -> String {
     if n == 1 { "1 job".to_owned() } else { format!("{n} jobs") }
 }
 
+/// Recorded runs, forecast as they stood under way.
+fn under_way(here: &Path) -> Result<Vec<Row>, Failure> {
+    let store = Place::find(here, None)?.store()?;
+    let mut midway = Midway::default();
+    for job in store.jobs_with_samples()? {
+        midway.add(&job, &store.load_job(&job)?, &store.samples(&job)?);
+    }
+    Ok(midway.rows())
+}
+
+fn moment(row: &Row) -> serde_json::Value {
+    json!({"at_percent": row.at, "predicted": row.predicted, "by_reports": row.by_reports, "within": row.within, "coverage": row.coverage(),
+        "coverage_interval": share(row.predicted, row.coverage()), "width": row.width, "error": row.error})
+}
+
 /// 95% interval of a share that was counted (Wilson, 1927).
 fn wilson(b: &Band) -> (f64, f64) {
-    let (n, p, z) = (b.predicted.max(1) as f64, b.coverage(), 1.96_f64);
+    share(b.predicted, b.coverage())
+}
+
+fn share(counted: usize, p: f64) -> (f64, f64) {
+    let (n, z) = (counted.max(1) as f64, 1.96_f64);
     let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     ((middle - half).max(0.0), (middle + half).min(1.0))
@@ -197,15 +219,47 @@ fn known(b: &Band) -> String {
 }
 
 fn cells(name: &str, b: &Band) -> [String; 6] {
-    let (low, high) = wilson(b);
+    shown(name.to_owned(), b.predicted, b.coverage(), b.width, b.error)
+}
+
+fn shown(name: String, predicted: usize, coverage: f64, width: f64, error: f64) -> [String; 6] {
+    let (low, high) = share(predicted, coverage);
     [
-        name.to_owned(),
-        b.predicted.to_string(),
-        format!("{:.1}%", 100.0 * b.coverage()),
+        name,
+        predicted.to_string(),
+        format!("{:.1}%", 100.0 * coverage),
         format!("{:.0}% to {:.0}%", 100.0 * low, 100.0 * high),
-        format!("x{:.2}", b.width),
-        format!("{:.1}%", 100.0 * b.error),
+        format!("x{width:.2}"),
+        format!("{:.1}%", 100.0 * error),
     ]
+}
+
+const MIDWAY: [&str; 6] = ["of its time", "forecast", "within", "95% of that", "width", "off"];
+
+fn midway_rows(rows: &[Row]) -> Vec<[String; 6]> {
+    rows.iter().map(|r| shown(format!("{}%", r.at), r.predicted, r.coverage(), r.width, r.error)).collect()
+}
+
+fn midway_text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let by_reports: usize = rows.iter().map(|r| r.by_reports).sum();
+    let words = format!("Forecast as they stood under way, {by_reports} by their own reports.");
+    format!("\n{}{}\n", table(MIDWAY, midway_rows(rows)), fit(&words, width()))
+}
+
+fn midway_markdown(rows: &[Row]) -> String {
+    if rows.is_empty() { String::new() } else { format!("\n{}", markdown(MIDWAY, &midway_rows(rows))) }
+}
+
+fn table(heads: [&str; 6], rows: Vec<[String; 6]>) -> String {
+    let mut out = String::new();
+    for row in std::iter::once(heads.map(str::to_owned)).chain(rows) {
+        let [name, rest @ ..] = row;
+        let _ = writeln!(out, "{name:<12} {:>9} {:>8} {:>13} {:>7} {:>7}", rest[0], rest[1], rest[2], rest[3], rest[4]);
+    }
+    out
 }
 
 const HEADS: [&str; 6] = ["runs known", "predicted", "within", "95% of that", "width", "off"];
@@ -217,18 +271,14 @@ fn rows(bands: &[Band], all: &Band) -> Vec<[String; 6]> {
 }
 
 fn text(bands: &[Band], all: &Band, runs: usize, jobs: usize) -> String {
-    let mut out = String::new();
-    for row in std::iter::once(HEADS.map(str::to_owned)).chain(rows(bands, all)) {
-        let [name, rest @ ..] = row;
-        let _ = writeln!(out, "{name:<12} {:>9} {:>8} {:>13} {:>7} {:>7}", rest[0], rest[1], rest[2], rest[3], rest[4]);
-    }
+    let mut out = table(HEADS, rows(bands, all));
     let _ = writeln!(out, "{}", fit(&format!("{runs} runs of {}, each predicted from those before it alone.", self::jobs(jobs)), width()));
     out
 }
 
-fn markdown(bands: &[Band], all: &Band) -> String {
-    let mut out = format!("| {} |\n|---|{}\n", HEADS.join(" | "), "---:|".repeat(5));
-    for row in rows(bands, all) {
+fn markdown(heads: [&str; 6], rows: &[[String; 6]]) -> String {
+    let mut out = format!("| {} |\n|---|{}\n", heads.join(" | "), "---:|".repeat(5));
+    for row in rows {
         let _ = writeln!(out, "| {} |", row.join(" | "));
     }
     out
