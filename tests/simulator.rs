@@ -41,6 +41,14 @@ fn a_thousand_seeds_hold_every_promise() {
 }
 
 #[test]
+fn mistakes_with_money_break_the_promise_about_money() {
+    for mutation in [Mutation::ReservationDropped, Mutation::VoidBeforeEnd, Mutation::WindowBegunTwice, Mutation::DeadlineNotKept] {
+        let found = (0..300).filter_map(|seed| simulate(seed, Some(mutation), |_| {}).err()).find(|v| v.what.starts_with("budget"));
+        assert!(found.is_some(), "{mutation:?} passes no budget and frees no money within 300 seeds");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_world() {
     let run = || simulate(7, None, |_| {});
     assert_eq!(run(), run());

@@ -166,6 +166,10 @@ impl Engine {
                 });
                 match launch {
                     Some((Some(Millis(0)), _)) => {
+                        // An answer may be older than a submission that was sent again: its money is not free before a second one.
+                        if !self.confirmed_absent(&attempt, now) {
+                            return;
+                        }
                         let words = "it never started, and the time that its money was set aside for is over";
                         let outcome = nobody(Cause::Interrupted, words);
                         self.ended(&attempt, End { started: None, at: now, outcome, outputs: Vec::new() }, now);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Cluster;
-use crate::base::{Address, AttemptId};
+use crate::base::{Address, AttemptId, Money};
 use crate::engine::Engine;
 use crate::queue::Limits;
 use crate::record::{Event, RunStatus, State};
@@ -34,6 +34,29 @@ impl Promises {
             // A need whose runs a person took out of the state had succeeded before, or what needs it was skipped.
             if state.runs.values().any(|r| *r.spec.job.job == *need && r.status != RunStatus::Succeeded) {
                 return Err(format!("{attempt} was admitted before {need} had succeeded"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The money of an attempt is not free again while it runs.
+    pub fn paid_to_the_end(cluster: &Cluster, event: &Event) -> Result<(), String> {
+        let Event::Ended { attempt, .. } = event else { return Ok(()) };
+        match cluster.objects.get(attempt).map(|o| o.live) {
+            Some(n) if n > 0 => Err(format!("budget: the money of {attempt} is free again, and it still runs")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every budget has set aside what its live attempts were promised: no more and no less.
+    pub fn set_aside(engine: &Engine) -> Result<(), String> {
+        for account in engine.treasury().accounts().iter().filter(|a| !a.rule.scope.is_each_run()) {
+            let live = engine.state().runs.values().filter_map(|r| r.live_attempt());
+            let held = live.filter(|a| a.payer.as_deref().is_some_and(|p| account.rule.scope.covers(p)));
+            let held: Money = held.filter_map(|a| a.reserved).sum();
+            if held != account.reserved {
+                let (name, reserved) = (&account.rule.name, account.reserved);
+                return Err(format!("budget {name}: {reserved} is set aside, its live attempts hold {held}"));
             }
         }
         Ok(())

@@ -293,8 +293,6 @@ impl World {
             0..5 => self.apply(&runs),
             5..7 => self.input(Input::Cancel { addresses: some, by: by() }),
             7..9 => self.input(Input::Retry { addresses, by: by() }),
-            // What waits for money long after its needs were done outlives needs that are forgotten and wanted again.
-            _ if self.purse.is_some() => self.input(Input::Cancel { addresses: some, by: by() }),
             _ => self.input(Input::Forget { addresses: some, by: by() }),
         }
     }
@@ -348,6 +346,7 @@ impl World {
             return self.restart(before);
         }
         self.perform(commands)?;
+        Promises::set_aside(&self.engine)?;
         if self.step.is_multiple_of(97) {
             self.same_as_journal()?;
         }
@@ -360,6 +359,9 @@ impl World {
             self.notes.push_back(format!("          {}", line.chars().take(200).collect::<String>()));
             let needs = |address: &Address| self.needs.get(address).cloned().unwrap_or_default();
             Promises::needs(self.engine.state(), event, &needs)?;
+            if self.purse.is_some() {
+                Promises::paid_to_the_end(&self.cluster, event)?;
+            }
             if let Event::Admitted { attempt, .. } = event {
                 self.intents.insert(attempt.clone());
             }
@@ -436,6 +438,7 @@ impl World {
         self.step += 1;
         let step = self.engine.step(Input::Tick, self.clock());
         self.write(&step.events)?;
+        Promises::set_aside(&self.engine)?;
         let commands = step
             .commands
             .into_iter()
