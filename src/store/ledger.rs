@@ -336,7 +336,7 @@ impl Store {
     pub fn reused(&self, from: Timestamp, to: Timestamp) -> Result<FxHashMap<String, u64>, StoreError> {
         let io = |e: rusqlite::Error| self.io(&e);
         let sql = "SELECT json_extract(body, '$.result.from'), count(*) FROM events \
-            WHERE body LIKE '{\"event\":\"reused\"%' AND at >= ?1 AND at < ?2 GROUP BY 1";
+            WHERE substr(body, 1, 17) = '{\"event\":\"reused\"' AND at >= ?1 AND at < ?2 GROUP BY 1";
         let mut query = self.db.prepare(sql).map_err(io)?;
         let rows = query.query_map([from.0, to.0], |r| Ok((r.get::<_, Option<String>>(0)?, r.get::<_, i64>(1)?))).map_err(io)?;
         let mut found = FxHashMap::default();

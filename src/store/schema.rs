@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRI
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, epoch INTEGER NOT NULL, address TEXT, body TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_address ON events (address, seq) WHERE address IS NOT NULL;
+-- Results that were taken over are found for reports without reading the journal.
+CREATE INDEX IF NOT EXISTS events_reused ON events (at) WHERE substr(body, 1, 17) = '{\"event\":\"reused\"';
 CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events BEGIN SELECT raise(ABORT, 'events never change'); END;
 CREATE TRIGGER IF NOT EXISTS events_are_kept BEFORE DELETE ON events BEGIN SELECT raise(ABORT, 'events are never lost'); END;
 -- Settings that runs of a job share, by content.
@@ -25,6 +27,8 @@ CREATE INDEX IF NOT EXISTS runs_by_end ON runs (body ->> '$.status', body ->> '$
 -- Runs by status, of each job and (under no name) of all, kept in the same transaction.
 CREATE TABLE IF NOT EXISTS counts (
     job TEXT NOT NULL, status TEXT NOT NULL, runs INTEGER NOT NULL, PRIMARY KEY (job, status)) STRICT, WITHOUT ROWID;
+-- Runs that were planned more than once: what they cost before is superseded.
+CREATE INDEX IF NOT EXISTS runs_again ON runs (address) WHERE body ->> '$.generation' > 1;
 -- Last generation of runs that left the state.
 CREATE TABLE IF NOT EXISTS forgotten (address TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- Sweeps under way or paused: part of the fold.

@@ -6,6 +6,7 @@
 //! hand (what nobody can see nobody can count), and the clock of each new driver may be a day off. No clock, no thread, no file.
 
 mod cluster;
+mod happening;
 mod money;
 mod promises;
 mod rng;
@@ -50,13 +51,15 @@ pub enum Mutation {
     VoidBeforeEnd,
     /// A window begins again after a restart: what was spent in it is forgotten.
     WindowBegunTwice,
+    /// GPU-hours that were used are forgotten by a restart.
+    HoursForgotten,
     /// The cluster does not keep the hard end that it was given with an attempt.
     DeadlineNotKept,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EffectBeforeIntent,
         Self::NoFencing,
         Self::UnreachableIsAbsent,
@@ -72,6 +75,7 @@ impl Mutation {
         Self::ReservationDropped,
         Self::VoidBeforeEnd,
         Self::WindowBegunTwice,
+        Self::HoursForgotten,
         Self::DeadlineNotKept,
     ];
 }

@@ -14,10 +14,11 @@ use super::cluster::{Cluster, Object};
 use super::rng::Rng;
 use crate::base::{AttemptId, Millis, Money, Period, Timestamp, Window};
 use crate::engine::Engine;
+use crate::expand::gpu_time::GpuTime;
 use crate::expand::{OnExceed, Rule, Scope};
 use crate::price::{Hours, ONE, Rates};
-use crate::queue::{Limits, Treasury};
-use crate::record::{Entry, Event, JobSpec, Payer, RunSpec, State};
+use crate::queue::{Limits, Meters, Treasury};
+use crate::record::{Entry, EntryKind, Event, JobSpec, Payer, RunSpec, State};
 
 /// How late the cluster may be in ending what has reached its hard end, in milliseconds.
 pub const LAG: i64 = 5_000;
@@ -116,7 +117,40 @@ impl Purse {
                 }
             }
         }
-        Engine::with_budgets(state, limits, treasury)
+        let used = if mutation == Some(Mutation::HoursForgotten) { Meters::new(&limits, now) } else { self.meters(&limits, journal, now) };
+        Engine::with_budgets(state, limits, treasury.metered(used))
+    }
+
+    /// A quota of GPU-hours by the day, where clocks are right: now and then too little for all, never for one.
+    pub fn gpu_time(&self, runs: &[Arc<RunSpec>], rng: &mut Rng) -> Option<GpuTime> {
+        let longest = |job: &JobSpec| job.timeout.unwrap_or_default().0.saturating_mul(u64::from(job.resources.gpu.count));
+        let largest = runs.iter().map(|r| longest(&r.job)).max().unwrap_or_default();
+        let window = Window { period: Period::Day, ..Window::default() };
+        (self.jumps == 0).then(|| GpuTime { limit: largest + 60_000 + 1000 * rng.below(400), window, span: None })
+    }
+
+    /// Quotas of GPU-hours, with what the journal says was used in their windows.
+    fn meters(&self, limits: &Limits, journal: &[(Timestamp, String)], now: Timestamp) -> Meters {
+        let mut meters = Meters::new(limits, now);
+        let entries = journal.iter().filter_map(|(at, line)| Entry::of(&serde_json::from_str::<Event>(line).ok()?, *at));
+        for entry in entries.filter(|e| e.kind == EntryKind::Post) {
+            let used = entry.bill.time.0.saturating_mul(u64::from(entry.bill.payer.gpus));
+            meters.iter_mut().filter(|m| m.start.is_some_and(|start| entry.at >= start)).for_each(|m| m.used = m.used.saturating_add(used));
+        }
+        meters
+    }
+
+    /// After an admission: what was used of GPU-hours and what live runs may need fits.
+    ///
+    /// # Errors
+    /// By how much it does not.
+    pub fn hours(&self, engine: &Engine, limits: &Limits, journal: &[(Timestamp, String)], now: Timestamp) -> Result<(), String> {
+        let live = engine.state().runs.values().filter(|r| r.status.is_live());
+        let held: u64 = live.map(|r| limits.demand(&r.spec.job).gpu_time).sum();
+        match self.meters(limits, journal, now).iter().find(|m| m.used.saturating_add(held) > m.quota.limit) {
+            Some(m) => Err(format!("GPU-hours: {} ms used and {held} ms held, {} ms allowed", m.used, m.quota.limit)),
+            None => Ok(()),
+        }
     }
 
     /// What an object has cost until now.

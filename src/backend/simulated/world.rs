@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::cluster::{Cluster, Later};
+use super::happening::{Happening, shown};
 use super::money::{LAG, Purse};
 use super::promises::Promises;
 use super::rng::Rng;
@@ -22,19 +23,6 @@ const HALF_HOUR: i64 = 1_800_000;
 const MAX_STEPS: u64 = 60_000;
 /// Virtual time after the faults within which everything comes to rest.
 const PATIENCE: i64 = 48 * 3_600_000;
-
-/// Something that will happen.
-#[derive(Debug, Clone)]
-enum Happening {
-    Deliver(Box<Observation>),
-    Arrive(Box<Command>),
-    Later(Later),
-    Person,
-    ApiAway(i64),
-    ApiBack,
-    /// An overtaken driver wakes up and tries to write.
-    Zombie(Box<Engine>),
-}
 
 /// Runs one seed.
 ///
@@ -80,12 +68,13 @@ struct World {
 impl World {
     fn new(seed: u64, mutation: Option<Mutation>) -> Self {
         let mut rng = Rng::new(seed);
-        let limits = limits(&mut rng);
+        let mut limits = limits(&mut rng);
+        let purse = (seed % 2 == 1).then(|| Purse::new(&workload(&mut Rng::new(seed), 0), &mut rng));
+        limits.gpu_time = purse.as_ref().and_then(|p| p.gpu_time(&workload(&mut Rng::new(seed), 0), &mut Rng::new(!seed)));
         let mut given = limits.clone();
         if mutation == Some(Mutation::PoolNotHeld) {
             given.max_concurrent += 2;
         }
-        let purse = (seed % 2 == 1).then(|| Purse::new(&workload(&mut Rng::new(seed), 0), &mut rng));
         let keeps = purse.as_ref().map(|_| LAG);
         let begin = Timestamp(START);
         let engine = match &purse {
@@ -187,6 +176,13 @@ impl World {
         purse.check(&self.cluster, Timestamp(self.due))?;
         *self.report.faults.entry("budget nearly used up").or_default() += u64::from(purse.bound > before);
         Ok(())
+    }
+
+    /// GPU-hours, after every admission of a run that uses some.
+    fn hours(&self, events: &[Event]) -> Result<(), String> {
+        let admitted = events.iter().any(|e| matches!(e, Event::Admitted { reservation: Some(r), .. } if r.payer.gpus > 0));
+        let purse = self.purse.as_ref().filter(|_| admitted && self.limits.gpu_time.is_some());
+        purse.map_or(Ok(()), |p| p.hours(&self.engine, &self.limits, &self.journal, self.clock()))
     }
 
     /// The driver's clock.
@@ -347,6 +343,7 @@ impl World {
         }
         self.perform(commands)?;
         Promises::set_aside(&self.engine)?;
+        self.hours(&step.events)?;
         if self.step.is_multiple_of(97) {
             self.same_as_journal()?;
         }
@@ -439,6 +436,7 @@ impl World {
         let step = self.engine.step(Input::Tick, self.clock());
         self.write(&step.events)?;
         Promises::set_aside(&self.engine)?;
+        self.hours(&step.events)?;
         let commands = step
             .commands
             .into_iter()
@@ -487,16 +485,4 @@ impl World {
         let differs = folded.runs.iter().find(|(a, r)| self.engine.state().runs.get(a) != Some(r)).map(|(a, _)| a.to_string());
         Err(format!("the state is not the fold of the journal: {}", differs.unwrap_or_default()))
     }
-}
-
-fn shown(what: &Happening) -> String {
-    let text = match what {
-        Happening::Zombie(_) => "an overtaken driver wakes up".to_owned(),
-        Happening::Arrive(command) => match &**command {
-            Command::Submit(launch) => format!("submit {}", launch.attempt),
-            other => format!("{other:?}"),
-        },
-        other => format!("{other:?}"),
-    };
-    text.chars().take(200).collect()
 }
