@@ -56,6 +56,8 @@ type Limiter = fn(&Loaded, BackendKind) -> Limits;
 
 /// How files alone are looked at.
 pub struct Look<'a> {
+    /// Where the files are.
+    pub tree: &'a files::Tree,
     /// The project's root, a real path.
     pub root: &'a Path,
     /// Where paths begin.
@@ -183,7 +185,7 @@ impl Session {
     #[must_use]
     pub fn offline(look: &Look<'_>, digester: &mut expand::Digester<'_>) -> Self {
         let mut diags = Diagnostics::default();
-        let loaded = files::load_in(look.root, look.here, look.paths, &mut diags);
+        let loaded = files::load_in(look.tree, look.root, look.here, look.paths, &mut diags);
         if look.must && loaded.workflows.is_empty() && diags.is_empty() {
             diags.push(
                 Diagnostic::error("no-workflows", None, "there are no workflows to plan")
@@ -197,7 +199,7 @@ impl Session {
     #[must_use]
     pub fn offline_without_workflows(look: &Look<'_>, digester: &mut expand::Digester<'_>) -> Self {
         let mut diags = Diagnostics::default();
-        let mut loaded = files::load_in(look.root, look.here, &[], &mut diags);
+        let mut loaded = files::load_in(look.tree, look.root, look.here, &[], &mut diags);
         loaded.workflows.clear();
         Self::of_look(look, loaded, digester, Diagnostics::default())
     }

@@ -1,11 +1,11 @@
 //! Finding and reading the project: its root, its documents, and what they use.
 
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+use super::tree::Tree;
 use crate::base::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::expand::{Library, paths};
 use crate::spec::{Document, PolicyDoc, Project, RatesCard, Workflow, read};
@@ -16,8 +16,6 @@ pub const PROJECT_FILE: &str = "oppen.yaml";
 const RATES: [&str; 2] = ["rates.yaml", "rates"];
 /// The folder of Oppen's own state, beside the project file.
 pub const STATE_FOLDER: &str = ".oppen";
-/// Largest document file, in bytes.
-const MAX_FILE: u64 = 4 << 20;
 /// Deepest folder that is searched.
 const MAX_DEPTH: usize = 16;
 
@@ -61,13 +59,14 @@ pub fn root_of(here: &Path, named: &[PathBuf]) -> PathBuf {
 /// Reads the project around `here` with the files that `named` lists; without any, `oppen.yaml` and `workflows/**/*.yaml`.
 pub fn load(here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     let here = here.canonicalize().unwrap_or_else(|_| here.to_owned());
-    load_in(&root_of(&here, named), &here, named, diags)
+    load_in(&Tree::Disk, &root_of(&here, named), &here, named, diags)
 }
 
-/// As [`load`], for a root that is known.
-pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
+/// As [`load`], from a tree, for a root that is known.
+pub fn load_in(tree: &Tree, root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnostics) -> Loaded {
     let root = root.to_owned();
-    let mut loader = Loader { root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: FxHashSet::default() };
+    let mut loader =
+        Loader { tree, root: root.clone(), sources: SourceMap::default(), diags, seen: Vec::new(), read: FxHashSet::default() };
     let mut loaded = Loaded {
         root: root.clone(),
         sources: SourceMap::default(),
@@ -80,7 +79,7 @@ pub fn load_in(root: &Path, here: &Path, named: &[PathBuf], diags: &mut Diagnost
         seen: Vec::new(),
     };
     loader.seen.push(root.clone());
-    if root.join(PROJECT_FILE).exists() {
+    if tree.exists(&root.join(PROJECT_FILE)) {
         let documents = loader.documents(&root.join(PROJECT_FILE), None);
         sort_in(documents, false, named.is_empty(), &mut loaded, loader.diags);
         loader.cards(&mut loaded);
@@ -121,6 +120,7 @@ fn sort_in(documents: Vec<Document>, explicit: bool, workflows: bool, loaded: &m
 }
 
 struct Loader<'d> {
+    tree: &'d Tree,
     root: PathBuf,
     sources: SourceMap,
     diags: &'d mut Diagnostics,
@@ -133,7 +133,7 @@ impl Loader<'_> {
     /// Rate cards beside the project file. Files there that hold none are not ours.
     fn cards(&mut self, loaded: &mut Loaded) {
         let [file, folder] = RATES.map(|name| self.root.join(name));
-        let mut files = if file.is_file() { vec![(file, false)] } else { Vec::new() };
+        let mut files = if self.tree.is_file(&file) { vec![(file, false)] } else { Vec::new() };
         files.extend(self.folder(&folder, 0, true));
         for (file, _) in files {
             let documents = self.documents(&file, None);
@@ -151,8 +151,8 @@ impl Loader<'_> {
         let mut files = Vec::new();
         for path in named {
             let full = here.join(path);
-            let Ok(real) = full.canonicalize() else {
-                let near = nearest_file(&full);
+            let Ok(real) = self.tree.real(&full) else {
+                let near = nearest_file(self.tree, &full);
                 let message = format!("no such file or folder: `{}`", crate::base::text::escape(&path.to_string_lossy()));
                 self.diags.push(Diagnostic::error("missing-file", None, message).maybe_hint(near.map(|n| format!("did you mean `{n}`?"))));
                 continue;
@@ -166,7 +166,7 @@ impl Loader<'_> {
                 self.diags.push(
                     Diagnostic::error("outside-root", None, message).hint("start the command in the project that the file belongs to"),
                 );
-            } else if real.is_dir() {
+            } else if self.tree.is_dir(&real) {
                 let found = self.folder(&real, 0, true);
                 if found.is_empty() {
                     let message = format!("`{}` holds no workflow files", crate::base::text::escape(&path.to_string_lossy()));
@@ -183,10 +183,8 @@ impl Loader<'_> {
 
     /// All `.yaml` files below a folder, sorted. In a folder that is not ours alone, files of other tools are passed over.
     fn folder(&mut self, folder: &Path, depth: usize, foreign: bool) -> Vec<(PathBuf, bool)> {
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let Some(paths) = self.tree.list(folder) else { return Vec::new() };
         self.seen.push(folder.to_owned());
-        let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-        paths.sort();
         let mut files = Vec::new();
         for path in paths {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -194,9 +192,9 @@ impl Loader<'_> {
             if name.starts_with('.') || name == PROJECT_FILE {
                 continue;
             }
-            if path.is_dir() && depth < MAX_DEPTH && !path.is_symlink() {
+            if self.tree.is_dir(&path) && depth < MAX_DEPTH && !self.tree.is_link(&path) {
                 files.extend(self.folder(&path, depth + 1, foreign));
-            } else if yaml && path.is_file() && (!foreign || mentions_oppen(&path)) {
+            } else if yaml && self.tree.is_file(&path) && (!foreign || self.tree.mentions_oppen(&path)) {
                 files.push((path, false));
             }
         }
@@ -206,7 +204,7 @@ impl Loader<'_> {
     /// Reads a file's documents. `from` is the place that refers to it.
     fn documents(&mut self, path: &Path, from: Option<Span>) -> Vec<Document> {
         let shown = self.shown(path);
-        let real = match path.canonicalize() {
+        let real = match self.tree.real(path) {
             Ok(real) if real.starts_with(&self.root) => real,
             Ok(_) => {
                 self.diags.push(
@@ -216,7 +214,7 @@ impl Loader<'_> {
                 return Vec::new();
             }
             Err(_) => {
-                let near = nearest_file(path).map(|n| format!("did you mean `{n}`?"));
+                let near = nearest_file(self.tree, path).map(|n| format!("did you mean `{n}`?"));
                 self.diags.push(Diagnostic::error("missing-file", from, format!("no such file: `{shown}`")).maybe_hint(near));
                 return Vec::new();
             }
@@ -225,7 +223,7 @@ impl Loader<'_> {
             return Vec::new();
         }
         self.seen.push(real.clone());
-        match text_of(&real) {
+        match self.tree.text(&real) {
             Ok(text) => {
                 let file = self.sources.add(&shown, &text);
                 read(file, &self.sources, self.diags)
@@ -256,7 +254,7 @@ impl Loader<'_> {
                     continue;
                 }
                 let full = self.root.join(&path);
-                let known = full.canonicalize().is_ok_and(|real| self.read.contains(&real));
+                let known = self.tree.real(&full).is_ok_and(|real| self.read.contains(&real));
                 let found = self.documents(&full, Some(uses.1)).into_iter().find_map(|d| match d {
                     Document::Workflow(w) => Some(Arc::new(*w)),
                     Document::Project(_) | Document::Rates(_) | Document::Policy(_) => None,
@@ -266,7 +264,7 @@ impl Loader<'_> {
                         loaded.library.insert(path, Arc::clone(&found));
                         queue.push(found);
                     }
-                    None if !known && full.exists() && !self.diags.has_errors() => {
+                    None if !known && self.tree.exists(&full) && !self.diags.has_errors() => {
                         self.diags.push(
                             Diagnostic::error("no-workflow", uses.1, format!("`{path}` holds no workflow"))
                                 .hint("`uses` names a file with `kind: Workflow`"),
@@ -279,34 +277,12 @@ impl Loader<'_> {
     }
 }
 
-/// True when the file says that it is for Oppen.
-fn mentions_oppen(path: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|f| f.take(64 << 10).read_to_end(&mut head));
-    read.is_ok() && head.windows(6).any(|w| w == b"oppen/")
-}
-
-fn text_of(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
-    if !metadata.is_file() {
-        return Err("is no file".to_owned());
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(format!("has {} bytes, at most {MAX_FILE} are read", metadata.len()));
-    }
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default().iter().filter(|b| **b == b'\n').count() + 1;
-        format!("is not UTF-8 (line {line})")
-    })
-}
-
 /// The name in the same folder that is closest.
-fn nearest_file(path: &Path) -> Option<String> {
+fn nearest_file(tree: &Tree, path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let folder = path.parent()?;
     let names: Vec<String> =
-        std::fs::read_dir(folder).ok()?.filter_map(|e| e.ok().map(|e| e.file_name().to_string_lossy().into_owned())).collect();
+        tree.list(folder)?.iter().filter_map(|p| p.file_name()).map(|name| name.to_string_lossy().into_owned()).collect();
     let near = crate::base::suggest::nearest(&name, names.iter().map(String::as_str))?;
     Some(if folder.components().any(|c| matches!(c, Component::RootDir)) {
         near.to_owned()

@@ -5,6 +5,7 @@
 pub mod drift;
 pub mod load;
 pub mod objects;
+pub mod tree;
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use crate::base::Digest;
 
 pub use load::{Loaded, PROJECT_FILE, STATE_FOLDER, find_root, load, load_in, root_of};
 pub use objects::Objects;
+pub use tree::{Commit, Tree};
 
 /// Reads digests of input files below a root, each path once.
 pub struct Digests<'a> {

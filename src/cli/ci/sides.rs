@@ -1,7 +1,7 @@
-//! Both sides of an edit: the working tree, and the base in a folder of its own.
+//! Both sides of an edit: the working tree, and the base.
 //!
 //! In: a reference, paths, values. Out: two sessions made from files alone. Must never touch a state, a lock, a cluster or the
-//! working tree, nor write through a link.
+//! working tree, nor write through a link. The base is held in memory; only where its documents are links it is laid out in a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::base::Digest;
 use crate::cli::args::BackendKind;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::{Look, Session};
-use crate::files::{self, Digests};
+use crate::files::{self, Commit, Digests, Tree};
 
 /// A workflow file has at most this many bytes (as everywhere).
 const MAX_FILE: u64 = 4 << 20;
@@ -39,7 +39,7 @@ pub struct Sides {
     pub head: Session,
     /// Inputs that git ignores and that are not here: taken as the same on both sides.
     pub absent: Vec<String>,
-    _gone: Leaving,
+    _gone: Option<Leaving>,
 }
 
 /// Reads both sides, side by side: the working tree is read while git is asked for the base.
@@ -50,7 +50,15 @@ pub fn read(here: &Path, asked: &Asked<'_>, reference: &str) -> Result<Sides, Fa
     let shared = Shared { git: &git, digests: Mutex::new(Digests::new(&root)), absent: Mutex::default() };
     let (found, head) = std::thread::scope(|scope| {
         let head = scope.spawn(|| {
-            let look = Look { root: &root, here: &here, paths: asked.paths, set: asked.set, backend: asked.backend, must: true };
+            let look = Look {
+                tree: &Tree::Disk,
+                root: &root,
+                here: &here,
+                paths: asked.paths,
+                set: asked.set,
+                backend: asked.backend,
+                must: true,
+            };
             Session::offline(&look, &mut |path| shared.digest(path))
         });
         let found = git.resolve(reference).and_then(|against| Ok((base(&shared, &root, &here, asked, &against.commit)?, against)));
@@ -62,28 +70,37 @@ pub fn read(here: &Path, asked: &Asked<'_>, reference: &str) -> Result<Sides, Fa
     Ok(Sides { against, base, head: head?, absent: absent.into_iter().collect(), _gone: gone })
 }
 
-fn base(shared: &Shared<'_>, root: &Path, here: &Path, asked: &Asked<'_>, commit: &str) -> Result<(Session, Leaving), Failure> {
-    let folder = Folder::new()?;
+fn base(shared: &Shared<'_>, root: &Path, here: &Path, asked: &Asked<'_>, commit: &str) -> Result<(Session, Option<Leaving>), Failure> {
     let (entries, changed) = std::thread::scope(|scope| {
         let changed = scope.spawn(|| shared.git.changed(commit));
-        let entries = shared.git.entries(commit).and_then(|entries| fill(shared.git, &folder.0, &entries).map(|()| entries));
-        let changed = changed.join().map_err(|_| Failure::new(Exit::Error, "asking git did not end well"));
-        (entries, changed)
+        let entries = shared.git.entries(commit);
+        (entries, changed.join().map_err(|_| Failure::new(Exit::Error, "asking git did not end well")))
     });
     let (entries, changed) = (&entries?, &changed??);
-    let place = |path: &Path| path.strip_prefix(root).map(|inside| folder.0.join(inside)).unwrap_or_else(|_| folder.0.clone());
+    let wanted = wanted(entries)?;
+    // Where files are links they are laid out on the disk; else nothing is written.
+    let folder = if wanted.iter().any(|(_, e)| e.is_link()) { Some(Folder::new()?) } else { None };
+    let tree = match &folder {
+        Some(folder) => fill(shared.git, &folder.0, &wanted).map(|()| Tree::Disk)?,
+        None => Tree::Commit(held(shared.git, root, &wanted, changed)?),
+    };
+    let at = folder.as_ref().map_or(root, |f| f.0.as_path());
+    let place = |path: &Path| path.strip_prefix(root).map(|inside| at.join(inside)).unwrap_or_else(|_| at.to_owned());
     let paths: Vec<PathBuf> = asked.paths.iter().map(|p| place(&here.join(p).canonicalize().unwrap_or_else(|_| here.join(p)))).collect();
-    let known: Vec<PathBuf> = paths.iter().filter(|p| p.exists()).cloned().collect();
-    let look = Look { root: &folder.0, here: &place(here), paths: &known, set: asked.set, backend: asked.backend, must: false };
+    let known: Vec<PathBuf> = paths.iter().filter(|p| tree.exists(p)).cloned().collect();
+    let here = place(here);
+    let look = Look { tree: &tree, root: at, here: &here, paths: &known, set: asked.set, backend: asked.backend, must: false };
     let mut digester = |path: &str| shared.digest_in_base(path, entries, changed);
-    if !paths.is_empty() && known.is_empty() {
-        return Ok((Session::offline_without_workflows(&look, &mut digester), folder.leave()));
-    }
-    Ok((Session::offline(&look, &mut digester), folder.leave()))
+    let session = if !paths.is_empty() && known.is_empty() {
+        Session::offline_without_workflows(&look, &mut digester)
+    } else {
+        Session::offline(&look, &mut digester)
+    };
+    Ok((session, folder.map(Folder::leave)))
 }
 
-/// Writes every YAML file of the base. Links come last, so that nothing is written through one.
-fn fill(git: &Git, folder: &Path, entries: &BTreeMap<String, Entry>) -> Result<(), Failure> {
+/// The YAML files of the base.
+fn wanted(entries: &BTreeMap<String, Entry>) -> Result<Vec<(&str, &Entry)>, Failure> {
     let yaml = |path: &str| path.ends_with(".yaml") || path.ends_with(".yml");
     let wanted: Vec<(&str, &Entry)> =
         entries.iter().filter(|(path, e)| yaml(path) && e.mode != "160000" && is_plain(path)).map(|(p, e)| (p.as_str(), e)).collect();
@@ -91,9 +108,30 @@ fn fill(git: &Git, folder: &Path, entries: &BTreeMap<String, Entry>) -> Result<(
         return Err(Failure::new(Exit::Error, format!("the base has {} YAML files, at most {MAX_FILES} are read", wanted.len()))
             .hint("start the command in the folder of the project"));
     }
+    Ok(wanted)
+}
+
+/// The files of the base in memory. Where git sees no difference they are those of the working tree, as their digests are: only what
+/// changed, or is not checked out, is asked of git.
+fn held(git: &Git, root: &Path, wanted: &[(&str, &Entry)], changed: &BTreeSet<String>) -> Result<Commit, Failure> {
+    let here = |path: &str| root.join(path).symlink_metadata().is_ok_and(|m| m.is_file());
+    let (same, other): (Vec<(&str, &Entry)>, Vec<_>) = wanted.iter().copied().partition(|(path, _)| !changed.contains(*path) && here(path));
+    let mut commit = Commit::default();
+    same.iter().for_each(|(path, _)| commit.add(root.join(path), None));
+    if !other.is_empty() {
+        git.read(&other, MAX_FILE, |path, _, content| {
+            commit.add(root.join(path), Some(content));
+            Ok(())
+        })?;
+    }
+    Ok(commit)
+}
+
+/// Writes every YAML file of the base. Links come last, so that nothing is written through one.
+fn fill(git: &Git, folder: &Path, wanted: &[(&str, &Entry)]) -> Result<(), Failure> {
     let mut links: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut made: BTreeSet<PathBuf> = BTreeSet::new();
-    git.read(&wanted, MAX_FILE, |path, entry, content| {
+    git.read(wanted, MAX_FILE, |path, entry, content| {
         if entry.is_link() {
             links.push((path, content));
             return Ok(());
