@@ -77,6 +77,11 @@ fn who_hangs_up_leaves_nothing_half_done() {
 }
 
 #[test]
+fn lines_that_no_sound_client_writes_are_answered() {
+    play("inputs.py", "raw");
+}
+
+#[test]
 fn http_lets_in_only_who_has_the_token() {
     play("web.py", "gate");
 }

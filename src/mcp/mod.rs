@@ -7,6 +7,7 @@
 mod check;
 mod http;
 mod input;
+mod lines;
 mod output;
 mod output_advice;
 mod prompts;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, GetPromptRequestParams, GetPromptResponse,
-    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
-    ResourceTemplate, ServerCapabilities, ServerConfig, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData,
+    GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceContents, ResourceTemplate, ServerCapabilities, ServerConfig, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
@@ -20,6 +20,11 @@ use super::{Answer, Code, Desk, Kind, Refusal, Talk, Tool, call, plain, prompts,
 const AT_ONCE: usize = 48;
 /// Longest line that is read from standard input, in bytes.
 const LONGEST: usize = 8 << 20;
+
+/// Methods that take params.
+const OURS: [&str; 6] = ["tools/call", "tools/list", "resources/list", "resources/read", "prompts/list", "prompts/get"];
+/// How long the last answers may take to be written.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
 const INSTRUCTIONS: &str = "Oppen plans, prices, queues and runs GPU training. Ask for the price before you spend: \
 check_training_budget, plan_workflow, or dry_run. Every answer that spends says its cost first; money is in US dollars as decimal \
@@ -176,6 +181,18 @@ impl ServerHandler for Server {
         Ok(ReadResourceResult::new(vec![contents]).into())
     }
 
+    async fn on_custom_request(&self, request: CustomRequest, _: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        let method = plain(&request.method, 80);
+        // A method that is known comes here when its params are not those that it takes.
+        Err(match OURS.contains(&method.as_str()) {
+            true => ErrorData::invalid_params(
+                format!("the params are not those of `{method}`; of tools/call: a name and an object of arguments"),
+                None,
+            ),
+            false => ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method `{method}`"), None),
+        })
+    }
+
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
         Ok(ListPromptsResult::with_all_items(prompts::all()))
     }
@@ -204,14 +221,18 @@ pub fn serve_stdio(desk: Arc<dyn Desk>) -> std::io::Result<()> {
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let (read, write) = rmcp::transport::stdio_pipes();
+        let (read, write, told) = super::lines::between(read, write, LONGEST);
         let transport = rmcp::transport::async_rw::AsyncRwTransport::new_server(read, write).with_max_line_length(LONGEST);
         let server = Server::new(desk).serve(transport).await;
-        match server {
+        let end = match server {
             Ok(running) => running.waiting().await.map(|_| ()).map_err(|e| std::io::Error::other(e.to_string())),
             // Whoever hung up before saying a word wanted nothing.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(std::io::Error::other(error.to_string())),
-        }
+        };
+        // What was answered is written; who does not read is not waited for.
+        let _ = tokio::time::timeout(LAST_WORDS, told).await;
+        end
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(15));
     end

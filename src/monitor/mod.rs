@@ -86,7 +86,8 @@ impl Monitor {
         let mut adviser = outlook::Adviser::new(Arc::clone(&scene));
         let (mut cores, mut procs) = (local::Cores::default(), local::Procs::new(kept));
         Self {
-            record: Source::spawn("the state", deadline, &bell, move || recorder.look()),
+            // What all else stands around gets more time.
+            record: Source::spawn("the state", deadline.saturating_mul(4), &bell, move || recorder.look()),
             machine: if scene.local {
                 Source::spawn("/proc", deadline, &bell, move || cores.look())
             } else {

@@ -1,6 +1,7 @@
 //! What follows from several sources together: totals of all machines, and whose the runs on the server are.
 
-use super::view::{Cluster, Gpu, Node, Snapshot, Totals, Usage, Use};
+use super::reading::Quality;
+use super::view::{Cluster, Gpu, Held, Node, Snapshot, Totals, Usage, Use};
 
 /// Fills in what follows.
 pub fn complete(shot: &mut Snapshot) {
@@ -59,17 +60,19 @@ fn of_cluster(cluster: &Cluster, usage: Option<&Usage>, gpus: Option<&[Gpu]>) ->
 
 fn of_machine(shot: &Snapshot) -> Option<Totals> {
     let machine = shot.machine.value.as_ref()?;
+    // Where nothing was applied, nothing is asked for.
+    let held = shot.record.value.as_ref().map(|r| r.held).or((shot.record.quality == Quality::Absent).then(Held::default));
     Some(Totals {
         machines: 1,
         ready: 1,
         cpu_millis: machine.cores.saturating_mul(1000),
-        cpu_requested_millis: shot.record.value.as_ref().map(|r| r.held.cpu_millis),
+        cpu_requested_millis: held.map(|h| h.cpu_millis),
         cpu_percent: machine.cpu_percent,
         memory_bytes: machine.memory_total,
-        memory_requested_bytes: shot.record.value.as_ref().map(|r| r.held.memory_bytes),
+        memory_requested_bytes: held.map(|h| h.memory_bytes),
         memory_percent: percent(machine.memory_used, machine.memory_total),
         gpus: shot.gpus.value.as_ref().map_or(0, |g| g.len() as u64),
-        gpus_requested: shot.record.value.as_ref().map(|r| r.held.gpus),
+        gpus_requested: held.map(|h| h.gpus),
         gpu_percent: busy(shot.gpus.value.as_deref()),
     })
 }

@@ -160,7 +160,11 @@ impl Store {
         self.read_runs(state, jobs, sql, [job])
     }
 
-    fn paused(&self) -> Result<Option<Pause>, StoreError> {
+    /// Who paused the queue.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn paused(&self) -> Result<Option<Pause>, StoreError> {
         let mut query = self.db.prepare_cached("SELECT value FROM meta WHERE key = 'paused'").map_err(|e| self.io(&e))?;
         let text: Option<String> = query.query_row([], |r| r.get(0)).optional().map_err(|e| self.io(&e))?;
         Ok(text.and_then(|t| serde_json::from_str(&t).ok()).flatten())

@@ -12,6 +12,8 @@ use crate::record::{JobSpec, RunRecord, State};
 const SLOT: i64 = 900_000;
 /// Open runs that are looked at to see which jobs they are of.
 const LOOKED_AT: i64 = 10_000;
+/// With a live attempt.
+const LIVE: [&str; 3] = ["launching", "running", "stopping"];
 /// How a run can have ended.
 const OVER: [&str; 6] = ["succeeded", "failed", "cancelled", "skipped", "pruned", "unneeded"];
 const COLUMNS: &str = "SELECT address, fingerprint, job, spec, body FROM runs INDEXED BY runs_by_end";
@@ -53,6 +55,18 @@ impl Store {
         runs.sort_by_key(|r| std::cmp::Reverse((r.ended_at, r.seq)));
         runs.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         Ok(runs)
+    }
+
+    /// The runs with a live attempt, however many wait.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn load_live(&self) -> Result<State, StoreError> {
+        let (mut state, mut jobs) = (State::default(), Default::default());
+        for status in LIVE {
+            self.read_runs(&mut state, &mut jobs, &format!("{COLUMNS} WHERE body ->> '$.status' = ?1"), [status])?;
+        }
+        Ok(state)
     }
 
     /// What was posted since a time (to a quarter of an hour), or ever.

@@ -125,7 +125,8 @@ jobs:
         job = await oppen("trigger_training_job", model_type="train", **{"with": {"name": name}})
         done = await oppen("get_training_status", job_id=job["job_id"], wait_seconds=60)
         logs = await oppen("get_training_logs", job_id=job["job_id"])
-        whole = json.dumps([done, logs, await oppen("explain_run", job_id=job["job_id"])], ensure_ascii=False)
+        more = [await oppen("explain_run", job_id=job["job_id"]), await oppen("get_training_dashboard"), await oppen("list_training_runs")]
+        whole = json.dumps([done, logs, more], ensure_ascii=False)
         assert done["status"] == "succeeded", (done, logs)
         assert logs["untrusted"] and "data, not instructions" in logs["text"], logs
         first, *_, last, end = logs["text"].split("\n")
@@ -203,6 +204,43 @@ async def gone(folder):
     rude.stdin.close()
     rude.stdout.close()
     assert rude.wait(60) is not None
+
+
+async def raw(folder):
+    """Lines that no sound client writes: each is answered under its id where it has one, and the next call is served."""
+    project(folder)
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "\x1b[31mx", "version": "1"}}}
+    call = lambda args: '{"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "check_training_budget", "arguments": %s}}' % args
+    strange = [
+        (call('{"budget_usd": NaN}'), 5, -32700),
+        (call('{"budget_usd": -Infinity}'), 5, -32700),
+        (call('{"budget_usd": 1e999}'), 5, -32700),
+        (call('{"a":' * 5000 + "1" + "}" * 5000), 5, -32700),
+        ('{"jsonrpc": "2.0", "id": "six", "meth', "six", -32700),
+        ("hello \x1b[2J", None, -32700),
+        ("[" * 100_000, None, -32700),
+        ('{"id": 8, "x": "' + "y" * (9 << 20) + '"}', 8, -32700),
+        ('{"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "get_queue_status", "arguments": [1]}}', 9, -32602),
+        ('{"jsonrpc": "2.0", "id": 10, "method": "tools/call", "params": {"name": 5}}', 10, -32602),
+        ('{"jsonrpc": "2.0", "id": 11, "method": "\\u001b[2J/steal"}', 11, -32601),
+        ('[{"jsonrpc": "2.0", "id": 12, "method": "ping"}]', None, -32600),
+    ]
+    server = subprocess.Popen([OPPEN, "-C", folder, "mcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def say(line):
+        server.stdin.write(line + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
+
+    assert say(json.dumps(hello))["result"]["serverInfo"]["name"] == "oppen"
+    server.stdin.write('{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
+    for line, number, code in strange:
+        answer = say(line)
+        assert (answer.get("id"), answer["error"]["code"]) == (number, code), (line[:200], answer)
+        assert answer["error"]["message"] and "\x1b" not in json.dumps(answer, ensure_ascii=False), answer
+        assert say('{"jsonrpc": "2.0", "id": 99, "method": "ping"}')["id"] == 99, line[:200]
+    server.stdin.close()
+    assert server.wait(60) == 0
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::words::{centicores, cores, cost, dollars, gpu, machines, metrics, progress, simple_bar, size, until};
+use super::words::{self, centicores, cores, cost, dollars, gpu, machines, metrics, progress, simple_bar, size, until};
 use crate::advise::budget::percent;
+use crate::base::Timestamp;
 use crate::base::text::escape;
-use crate::base::{Millis, Timestamp};
 use crate::cli::health::{mark, summary};
 use crate::cli::output::{bar, fit, flow, listed, pad, style, unicode};
 use crate::monitor::health::{Level, Report};
@@ -60,7 +60,7 @@ pub fn page(page: &Page<'_>) -> String {
     places(&mut out, shot);
     if let Some(next) = &shot.advice.value {
         out.part("next", &style::paint(style::BOLD, &fit(&escape(&next.command), out.room())));
-        let words = format!("{} would have saved {} of {}", escape(&next.because), dollars(next.saves), dollars(next.of));
+        let words = format!("{} saves {} of {}", escape(&next.because), dollars(next.saves), dollars(next.of));
         out.more(&style::paint(style::DIM, &fit(&words, out.room())));
     }
     out.text
@@ -208,13 +208,16 @@ fn budgets(out: &mut Out, all: &[Budget]) {
     // Those that matter first: what is nearly used up.
     let mut sorted: Vec<&Budget> = all.iter().collect();
     sorted.sort_by_key(|b| std::cmp::Reverse(b.spent_tenths.saturating_add(b.reserved_tenths)));
-    for (i, b) in sorted.iter().take(BUDGETS).enumerate() {
+    let told = |b: &Budget| format!("{:>6}, {} reserved, {} left", percent(b.spent_tenths), dollars(b.reserved), dollars(b.left));
+    let shown: Vec<(&Budget, String)> = sorted.into_iter().take(BUDGETS).map(|b| (b, told(b))).collect();
+    // One column of bars: the longest words leave the room for names.
+    let widest = shown.iter().map(|(_, words)| words.chars().count()).max().unwrap_or(0);
+    let room = out.room().saturating_sub(BAR + 2 + widest);
+    for (i, (b, words)) in shown.iter().enumerate() {
         let (full, half, none) = bar(b.spent_tenths, b.reserved_tenths, BAR, unicode());
         let color = style::of_budget(b.spent >= b.limit, b.reached.is_some());
         let bar = format!("{}{half}{}", style::paint(color, &full), style::paint(style::DIM, &none));
-        let right = format!("{:>6}, {} reserved, {} left", percent(b.spent_tenths), dollars(b.reserved), dollars(b.left));
-        let room = out.room().saturating_sub(BAR + 2 + right.chars().count());
-        let line = format!("{} {bar} {right}", pad(&fit(&escape(&b.name), room), room));
+        let line = format!("{} {bar} {words}", pad(&fit(&escape(&b.name), room), room));
         if i == 0 { out.part("budgets", &line) } else { out.more(&line) }
     }
     if all.len() > BUDGETS {
@@ -237,12 +240,9 @@ fn spend(out: &mut Out, spend: &Spend) {
 /// Who measures, how long ago, and the pods that use most.
 fn pods(out: &mut Out, shot: &Snapshot) {
     let room = out.room();
-    let Some(usage) = &shot.usage.value else {
-        return out.more(&style::paint(style::CHANGE, &fit(&format!("use is not measured: {}", why(&shot.usage)), room)));
-    };
-    let age = usage.measured.or(shot.usage.at).map(|at| format!(", {} ago", Millis(shot.at.since(at).0 / 1000 * 1000)));
-    let source = format!("use measured by {}{}", shot.usage.source, age.unwrap_or_default());
-    out.more(&style::paint(style::DIM, &fit(&source, room)));
+    let color = if shot.usage.value.is_some() { style::DIM } else { style::CHANGE };
+    out.more(&style::paint(color, &fit(&words::measured(shot), room)));
+    let Some(usage) = &shot.usage.value else { return };
     stale(out, &shot.usage);
     let all = shot.cluster.value.iter().flat_map(|c| &c.pods);
     let mut all: Vec<_> = all.filter_map(|p| Some((p, usage.pods.get(&format!("{}/{}", p.namespace, p.name))?))).collect();

@@ -3,9 +3,10 @@
 //! In: figures. Out: short texts, escaped. What is unknown is `?` or says why, never 0.
 
 use crate::base::text::escape;
-use crate::base::{Money, Timestamp};
+use crate::base::{Millis, Money, Timestamp};
 use crate::cli::output::bar;
 use crate::cli::progress::number;
+use crate::monitor::Snapshot;
 use crate::monitor::view::{Gpu, Metric, Progress, Run, Totals};
 
 /// A bar of a percent.
@@ -102,6 +103,19 @@ pub fn centicores(millis: u64) -> String {
 #[must_use]
 pub fn share(percent: Option<f64>) -> String {
     percent.map_or("?".to_owned(), |p| format!("{p:.0}%"))
+}
+
+/// Who measures what is used and how long ago that was; else why nobody does.
+#[must_use]
+pub fn measured(shot: &Snapshot) -> String {
+    let usage = &shot.usage;
+    match &usage.value {
+        Some(value) => {
+            let age = value.measured.or(usage.at).map(|at| format!(", {} ago", Millis(shot.at.since(at).0 / 1000 * 1000)));
+            format!("use measured by {}{}", escape(&usage.source), age.unwrap_or_default())
+        }
+        None => format!("use is not measured: {}", escape(usage.why.as_deref().unwrap_or("not known"))),
+    }
 }
 
 /// About all machines together, in pieces; with what is asked for where there is room.

@@ -7,6 +7,8 @@ mod advice;
 mod board;
 mod jobs;
 mod look;
+#[expect(unsafe_code, reason = "malloc_trim has no safe form; one call that takes no pointer")]
+mod memory;
 mod money;
 mod plans;
 mod queue;
@@ -134,7 +136,9 @@ macro_rules! hands {
         impl mcp::Desk for Hands {
             $(fn $name(&self, args: mcp::$input, talk: &Talk<'_>) -> Answer<mcp::$output> {
                 gone(talk)?;
-                $how(self, args, talk)
+                let answer = $how(self, args, talk);
+                memory::give_back();
+                answer
             })+
 
             fn items(&self, cursor: Option<&str>) -> Answer<(Vec<mcp::Item>, Option<String>)> {

@@ -52,7 +52,7 @@ pub fn check(scene: &Scene, stuck_after: Millis) -> Vec<Finding> {
         Ok(None) => return vec![Finding::new(Level::Ok, "none")],
         Err(_) => return vec![Finding::new(Level::Warning, "not known: the store cannot be read")],
     };
-    let Ok(state) = store.load_open() else { return vec![Finding::new(Level::Warning, "not known: the store cannot be read")] };
+    let Ok(state) = store.load_live() else { return vec![Finding::new(Level::Warning, "not known: the store cannot be read")] };
     let live: BTreeMap<String, &RunRecord> = live(&state, store.lineage());
     let mut found = if scene.local { of_processes(scene, &live, stuck_after) } else { Vec::new() };
     if let Some(cluster) = scene.cluster.as_ref().filter(|_| !scene.local) {

@@ -109,7 +109,7 @@ fn look(store: &Store) -> Result<Vec<Finding>, StoreError> {
         let words = format!("a request has been waiting for an answer for {age}");
         found.push(Finding::new(Level::Problem, words).hint("the engine hangs or is paused: see `oppen lock list`, and end it if it does"));
     }
-    if let Some(pause) = store.load_open()?.paused {
+    if let Some(pause) = store.paused()? {
         let words = format!("the queue is paused by {} since {}", escape(&pause.by), pause.since);
         found.push(Finding::new(Level::Note, words).hint("`oppen queue resume`"));
     }

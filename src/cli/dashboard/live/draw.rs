@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Borders, Cell, Clear, Paragraph, Row as Cells, Tab
 
 use super::super::words;
 use super::model::{FILTERS, Model, Over, Tab, Theme};
-use super::rows::columns;
+use super::rows::{columns, note};
 use crate::base::text::escape;
 use crate::cli::output::{fit, wrap};
 use crate::monitor::health::Level;
@@ -79,7 +79,7 @@ fn head(model: &Model, width: u16) -> Vec<Line<'static>> {
     let (shot, wide, width) = (&model.shot, width >= 100, usize::from(width));
     let time = shot.at.utc().map(|t| t.format("%H:%M:%S UTC").to_string()).unwrap_or_default();
     let project = if shot.project.is_empty() { "no project".to_owned() } else { escape(&shot.project).into_owned() };
-    let title = fit(&format!("{project} ({})", shot.backend), width.saturating_sub(60).max(20));
+    let title = fit(&format!("{project} ({})", shot.backend), width.saturating_sub(48).max(20));
     let mut first = vec![Span::styled(title.clone(), bold()), Span::raw("  ")];
     first.extend(health(model));
     let used: usize = first.iter().map(Span::width).sum();
@@ -174,6 +174,9 @@ fn tab_line(model: &Model) -> Line<'static> {
 }
 
 fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let note = note(model);
+    let [area, below] = Layout::vertical([Constraint::Min(2), Constraint::Length(u16::from(note.is_some()))]).areas(area);
+    frame.render_widget(Paragraph::new(Line::styled(fit(&note.unwrap_or_default(), usize::from(below.width)), dim())), below);
     let wide = area.width >= WIDE;
     let columns = columns(model.tab, wide);
     let rows = model.rows();

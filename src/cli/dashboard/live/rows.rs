@@ -51,7 +51,8 @@ pub const fn columns(tab: Tab, wide: bool) -> &'static [(&'static str, u16)] {
         (Tab::Sweeps, true) => {
             &[("SWEEP", 0), ("METHOD", 12), ("TRIALS", 8), ("DONE", 8), ("LIVE", 6), ("FAILED", 7), ("BEST", 60), ("COST", 12)]
         }
-        (Tab::Costs, _) => &[("BUDGET", 0), ("USED", 14), ("SPENT", 10), ("RESERVED", 10), ("LEFT", 10), ("LIMIT", 10)],
+        (Tab::Costs, true) => &[("BUDGET", 60), ("USED", 18), ("SPENT", 12), ("RESERVED", 12), ("LEFT", 12), ("LIMIT", 0)],
+        (Tab::Costs, false) => &[("BUDGET", 0), ("USED", 14), ("SPENT", 10), ("RESERVED", 10), ("LEFT", 10), ("LIMIT", 10)],
         (Tab::Cluster, false) => &[("NAME", 0), ("STATE", 12), ("CPU", 12), ("MEMORY", 20), ("GPU", 12)],
         (Tab::Cluster, true) => &[("NAME", 0), ("STATE", 14), ("CPU", 28), ("MEMORY", 40), ("GPU", 26), ("RUN", 40)],
         (Tab::Logs, _) => &[],
@@ -263,7 +264,37 @@ fn costs(model: &Model, record: &Record) -> Vec<Row> {
             rank,
         }
     };
-    record.budgets.iter().enumerate().map(row).collect()
+    let spend = &record.spend;
+    let note = |(name, amount): (&str, Option<Money>)| Row {
+        state: "note".to_owned(),
+        cells: vec![name.to_owned(), String::new(), amount.map_or("?".to_owned(), words::dollars)],
+        cost: amount,
+        rank: usize::MAX,
+        ..Row::default()
+    };
+    let sums = [
+        ("all, today", Some(spend.today)),
+        ("all, in 7 days", Some(spend.week)),
+        ("all, ever", Some(spend.total)),
+        ("an attempt", spend.per_attempt),
+        ("what runs now", Some(spend.live)),
+    ];
+    let sums = sums.into_iter().filter(|(_, amount)| amount.is_some()).map(note);
+    record.budgets.iter().enumerate().map(row).chain(sums).collect()
+}
+
+/// A line below the rows of a page: what would cost less, who measures.
+#[must_use]
+pub fn note(model: &Model) -> Option<String> {
+    let (shot, dollars) = (&model.shot, words::dollars);
+    match model.tab {
+        Tab::Costs => {
+            let next = shot.advice.value.as_ref()?;
+            Some(format!("{}: {} saves {} of {}", text(&next.command), text(&next.because), dollars(next.saves), dollars(next.of)))
+        }
+        Tab::Cluster if shot.backend != "local" => Some(words::measured(shot)),
+        _ => None,
+    }
 }
 
 fn cluster(model: &Model) -> Vec<Row> {
