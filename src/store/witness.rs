@@ -217,8 +217,8 @@ mod tests {
         let found = look(Some(&hour), 0, 0, Some(1800), false);
         assert_eq!(
             found.differences[0].words,
-            "w/a (generation 1, attempt 1) is charged for 1h (1970-01-01T00:00:00Z to 1970-01-01T01:00:00Z), the backend has 30m \
-             (1970-01-01T00:00:00Z to 1970-01-01T00:30:00Z): `oppen cost correct 7 --amount -1.80 --reason \"times of the backend\"` puts \
+            "w/a (generation 1, attempt 1) is charged for 1h (1970-01-01T00:00:00.000Z to 1970-01-01T01:00:00.000Z), the backend \
+             has 30m (1970-01-01T00:00:00.000Z to 1970-01-01T00:30:00.000Z): `oppen cost correct 7 --amount -1.80 --reason \"times of the backend\"` puts \
              it right"
         );
         // A clock that was set moves both ends; what was corrected stays corrected.

@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use super::project::*;
 
-/// A run of four epochs that waits, after the second, for a file; then a run that follows it.
+/// A run of four epochs, in the order of its estimate, that waits, after the second, for a file; then a run that follows it.
 fn training() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("workflows")).unwrap();
     let project = "apiVersion: oppen/v1\nkind: Project\nname: lab\nrates: {cpu: 144 USD, memory: 0 USD, off_peak: {factor: 1}}\n";
     let workflow = "apiVersion: oppen/v1\nkind: Workflow\nname: w\nbudget: {limit: 100 USD}\n\
         inputs: {epochs: {type: integer, default: 4}}\n\
-        defaults: {resources: {cpu: 1, memory: 1Mi}, estimate: {time: 30s}}\n\
-        jobs:\n  train:\n    metric: {name: loss, goal: minimize}\n    run: |\n      sleep 0.1; echo epoch=1 loss=nan\n\
-        \x20     sleep 0.1; echo epoch=2 loss=0.5\n      n=0; while [ ! -e go ] && [ $n -lt 900 ]; do sleep 0.05; n=$((n+1)); done\n\
+        defaults: {resources: {cpu: 1, memory: 1Mi}, estimate: {time: 3s}}\n\
+        jobs:\n  train:\n    metric: {name: loss, goal: minimize}\n    run: |\n      sleep 0.2; echo epoch=1 loss=nan\n\
+        \x20     sleep 0.2; echo epoch=2 loss=0.5\n      n=0; while [ ! -e go ] && [ $n -lt 900 ]; do sleep 0.05; n=$((n+1)); done\n\
         \x20     for i in 3 4; do sleep 0.1; echo epoch=$i loss=0.$i; done\n      : {{ inputs.epochs }}\n\
         \x20 after: {run: [\"true\"], needs: [train]}\n";
     std::fs::write(folder.path().join("oppen.yaml"), project).unwrap();
@@ -38,7 +38,7 @@ fn a_run_is_forecast_before_while_and_after_it_runs() {
     let run = &before["runs"][0];
     assert_eq!(
         (run["total"]["expected"].as_str(), run["total"]["interval"].is_null(), run["spent"].as_str()),
-        (Some("1.20"), true, Some("0.00"))
+        (Some("0.12"), true, Some("0.00"))
     );
     assert_eq!(run["basis"], "declared; no run has shown how far off that is");
     let binary = env!("CARGO_BIN_EXE_oppen");
