@@ -204,8 +204,10 @@ Runs: 1 added, 3 with other settings, 1 removed, 1 unchanged.
   Blocked by 1 finding.
 ";
     assert_eq!(stable(&text), wanted);
-    // Plan shows the same change below what it would do here.
-    let plan = out(lab.path(), &["plan", "--base", "main"], 3);
+    // Plan shows the same change below what it would do here. Whether the budget holds hangs on the hour: it may reach into cheap ones.
+    let plan = oppen(lab.path(), &["plan", "--base", "main"]);
+    assert!(matches!(plan.status.code(), Some(0 | 3)), "{plan:?}");
+    let plan = String::from_utf8_lossy(&plan.stdout);
     assert!(plan.contains("\n\nCompared with main (") && plan.contains("  - nlp/old "), "{plan}");
 }
 

@@ -23,8 +23,18 @@ fn shell(script: &str, program: &str, env: &[(&str, &str)], lab: &Path) -> Outpu
     command.output().expect(program)
 }
 
-fn two_commits() -> TempDir {
+/// The edit with prices that are the same at every hour of the week: what is shipped prices from now on.
+fn at_any_hour() -> TempDir {
     let lab = edited();
+    let file = lab.path().join("oppen.yaml");
+    let text = std::fs::read_to_string(&file).expect("oppen.yaml");
+    assert!(!text.contains("rates:"), "{text}");
+    std::fs::write(&file, text + "rates: {off_peak: {factor: 1.0}}\n").expect("oppen.yaml");
+    lab
+}
+
+fn two_commits() -> TempDir {
+    let lab = at_any_hour();
     git(lab.path(), &["add", "-A"]);
     git(lab.path(), &["commit", "-qm", "edit"]);
     lab
@@ -89,7 +99,7 @@ fn the_hooks_run_on_what_is_to_be_committed() {
     let entry = |id: &str| {
         hooks.as_array().and_then(|all| all.iter().find(|h| h["id"] == id)).expect("a hook")["entry"].as_str().expect("an entry").to_owned()
     };
-    let lab = edited();
+    let lab = at_any_hour();
     // As git runs hooks: with its own variables, which must not lead elsewhere.
     let env = [("GIT_INDEX_FILE", ".git/index"), ("GIT_DIR", ".git")];
     assert!(shell(&entry("oppen-validate"), "sh", &env, lab.path()).status.success());
