@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{PruneMethod, PruneSpec};
+use crate::record::{Ladder, PruneSpec};
 
 /// Trials that are played in all.
 const PLAYED: usize = 20_000;
@@ -32,21 +32,14 @@ pub struct Saving {
 #[must_use]
 pub fn saving(spec: &PruneSpec, trials: u64, full: Option<u64>) -> Option<Saving> {
     let max = spec.max.or(full).filter(|m| *m > 0 && trials > 0)?;
-    let (eta, min) = (spec.eta.max(2), spec.min.max(1));
-    let brackets: Vec<(u64, u64)> = match spec.method {
-        PruneMethod::Asha | PruneMethod::SuccessiveHalving => vec![(min, 1)],
-        // As the rule deals its trials: those brackets that begin early get more.
-        PruneMethod::Hyperband => {
-            let firsts: Vec<u64> = std::iter::successors(Some(min), |s| s.checked_mul(eta)).take_while(|s| *s == min || *s < max).collect();
-            let count = u32::try_from(firsts.len()).unwrap_or(1);
-            (0..count).zip(firsts).map(|(b, first)| (first, eta.saturating_pow(count - 1 - b).div_ceil(u64::from(b) + 1))).collect()
-        }
-        _ => return None,
-    };
+    if !spec.method.has_rungs() {
+        return None;
+    }
+    let ladder = Ladder::new(&PruneSpec { max: Some(max), ..spec.clone() });
     let trials = usize::try_from(trials).unwrap_or(MOST).min(MOST);
     let plays = (PLAYED / trials).clamp(20, 400);
     let mut state = 0x6f70_7065_6e70_7275_u64;
-    let mut shares: Vec<f64> = (0..plays).map(|_| play(&brackets, (eta, max), trials, spec.promote, &mut state)).collect();
+    let mut shares: Vec<f64> = (0..plays).map(|_| play(&ladder, trials, spec.promote, &mut state)).collect();
     shares.sort_by(f64::total_cmp);
     let at = |part: usize| shares.get(plays * part / 1000).or(shares.last()).copied().unwrap_or(0.0);
     Some(Saving { share: shares.iter().sum::<f64>() / float(plays), low: at(25), high: at(975) })
@@ -56,20 +49,20 @@ pub fn saving(spec: &PruneSpec, trials: u64, full: Option<u64>) -> Option<Saving
 type Rung = BTreeMap<u64, bool>;
 
 /// A value comes to a rung of a bracket that promotes. Gives the steps that are trained because of it.
-fn climb(rungs: &mut BTreeMap<(u64, u64), Rung>, (first, rung): (u64, u64), value: u64, (eta, max): (u64, u64)) -> f64 {
-    if rung >= max {
+fn climb(ladder: &Ladder, rungs: &mut BTreeMap<(u64, u64), Rung>, (first, rung): (u64, u64), value: u64) -> f64 {
+    if rung >= ladder.max {
         return 0.0;
     }
     let values = rungs.entry((first, rung)).or_default();
     values.insert(value, false);
-    let keeps = values.len() / usize::try_from(eta).unwrap_or(2);
+    let keeps = values.len() / usize::try_from(ladder.eta).unwrap_or(2);
     let on: Vec<u64> = values.iter_mut().take(keeps).filter(|(_, gone)| !**gone).map(|(v, gone)| (*gone = true, *v).1).collect();
-    let next = rung.saturating_mul(eta).min(max);
-    on.into_iter().map(|v| (next - rung) as f64 + climb(rungs, (first, next), v, (eta, max))).sum()
+    let next = ladder.after(rung).min(ladder.max);
+    on.into_iter().map(|v| (next - rung) as f64 + climb(ladder, rungs, (first, next), v)).sum()
 }
 
 /// When nothing else comes, the best of each rung goes on where none has.
-fn climb_last(rungs: &mut BTreeMap<(u64, u64), Rung>, (eta, max): (u64, u64)) -> f64 {
+fn climb_last(ladder: &Ladder, rungs: &mut BTreeMap<(u64, u64), Rung>) -> f64 {
     let mut trained = 0.0;
     loop {
         let found = rungs.iter_mut().find_map(|(at, values)| {
@@ -78,14 +71,14 @@ fn climb_last(rungs: &mut BTreeMap<(u64, u64), Rung>, (eta, max): (u64, u64)) ->
             Some((*at, *best.key()))
         });
         let Some(((first, rung), value)) = found else { return trained };
-        let next = rung.saturating_mul(eta).min(max);
-        trained += (next - rung) as f64 + climb(rungs, (first, next), value, (eta, max));
+        let next = ladder.after(rung).min(ladder.max);
+        trained += (next - rung) as f64 + climb(ladder, rungs, (first, next), value);
     }
 }
 
 /// One play: the share of steps that is not trained.
-fn play(brackets: &[(u64, u64)], (eta, max): (u64, u64), trials: usize, promote: bool, state: &mut u64) -> f64 {
-    let turns: u64 = brackets.iter().map(|(_, n)| n).sum::<u64>().max(1);
+fn play(ladder: &Ladder, trials: usize, promote: bool, state: &mut u64) -> f64 {
+    let max = ladder.max;
     let mut rungs: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
     let (mut trained, mut promoted) = (0.0, BTreeMap::new());
     for trial in 0..trials {
@@ -93,15 +86,9 @@ fn play(brackets: &[(u64, u64)], (eta, max): (u64, u64), trials: usize, promote:
         *state ^= *state << 13;
         *state ^= *state >> 7;
         *state ^= *state << 17;
-        let mut turn = u64::try_from(trial).unwrap_or(0) % turns;
-        let mine = brackets.iter().find(|(_, share)| {
-            let mine = turn < *share;
-            turn = turn.saturating_sub(*share);
-            mine
-        });
-        let first = mine.map_or(max, |(first, _)| *first);
+        let (_, first) = ladder.bracket(u64::try_from(trial).unwrap_or(0));
         if promote {
-            trained += first.min(max) as f64 + climb(&mut promoted, (first, first), *state, (eta, max));
+            trained += first.min(max) as f64 + climb(ladder, &mut promoted, (first, first), *state);
             continue;
         }
         let mut rung = first;
@@ -109,14 +96,14 @@ fn play(brackets: &[(u64, u64)], (eta, max): (u64, u64), trials: usize, promote:
             let values = rungs.entry((first, rung)).or_default();
             let place = values.partition_point(|v| v < state);
             values.insert(place, *state);
-            if place >= (values.len() / usize::try_from(eta).unwrap_or(2)).max(1) {
+            if place >= (values.len() / usize::try_from(ladder.eta).unwrap_or(2)).max(1) {
                 break;
             }
-            rung = rung.saturating_mul(eta);
+            rung = ladder.after(rung);
         }
         trained += rung.min(max) as f64;
     }
-    trained += climb_last(&mut promoted, (eta, max));
+    trained += climb_last(ladder, &mut promoted);
     1.0 - trained / (float(trials) * max as f64)
 }
 
@@ -127,6 +114,7 @@ fn float(n: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::PruneMethod;
 
     fn rule(method: PruneMethod, max: u64) -> PruneSpec {
         PruneSpec { max: Some(max), ..PruneSpec::new(method) }

@@ -3,6 +3,7 @@
 //! In: events. Out: state. Must never decide anything: a fold only notes what the engine decided or a backend saw.
 
 pub mod event;
+mod ladder;
 pub mod ledger;
 mod life;
 pub mod run;
@@ -12,6 +13,7 @@ pub mod sweep;
 pub mod work;
 
 pub use event::{Anomaly, Cause, Event, MetricPoint, Outcome, SubmittedJob};
+pub use ladder::Ladder;
 pub use ledger::{Bill, Entry, EntryKind, Payer, Reservation};
 pub use run::{Arg, CommandLine, Estimate, Goal, InputDigest, JobSpec, MetricGoal, Money95, Parent, Priority, Retry, RunSpec, StartSpec};
 pub use search::{Distribution, Method, Options, Parameter, Params, PruneMethod, PruneSpec, Restarts, SearchSpec, Space};

@@ -8,7 +8,6 @@ mod cma;
 mod fixed;
 mod gp;
 mod history;
-mod ladder;
 mod linear;
 mod normal;
 mod pbt;
@@ -114,8 +113,7 @@ pub trait Sampler {
 /// The sampler of a search.
 ///
 /// # Errors
-/// What is wrong, in words: an expression of the space (`expand` has checked it, so only a damaged record gets here), or a method that
-/// is not built yet.
+/// What is wrong, in words: an expression of the space. `expand` has checked it, so only a damaged record gets here.
 pub fn sampler(spec: &SearchSpec) -> Result<Box<dyn Sampler>, String> {
     let domain = Arc::new(Domain::compile(&spec.space)?);
     match spec.method {

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use super::ladder::Ladder;
 use super::prune::{Promotion, Pruner, Verdict};
-use crate::record::PruneSpec;
+use crate::record::{Ladder, PruneSpec};
 
 /// Asynchronous successive halving as Li et al. (2020) have it, algorithm 2: of the n trials that have come to a rung, the best
 /// floor(n/eta) go on, whenever they belong to them. When nothing else is left to come, the best of a rung goes on also where fewer than
@@ -30,11 +29,10 @@ pub struct Promoting {
 }
 
 impl Promoting {
-    /// The rule, with the brackets of Hyperband or with one.
-    pub fn new(spec: &PruneSpec, sign: f64, many: bool) -> Self {
-        let ladder = Ladder::new(spec, many);
+    /// The rule.
+    pub fn new(spec: &PruneSpec, sign: f64) -> Self {
         Self {
-            ladder,
+            ladder: Ladder::new(spec),
             sign,
             rungs: BTreeMap::new(),
             came: FxHashMap::default(),
@@ -138,7 +136,7 @@ mod tests {
     use crate::record::PruneMethod;
 
     fn rule() -> Promoting {
-        Promoting::new(&PruneSpec { max: Some(9), promote: true, ..PruneSpec::new(PruneMethod::Asha) }, 1.0, false)
+        Promoting::new(&PruneSpec { max: Some(9), promote: true, ..PruneSpec::new(PruneMethod::Asha) }, 1.0)
     }
 
     /// Reports, waits when told to pause, and says who is promoted.

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::ladder::Ladder;
 use super::promote::Promoting;
 use super::prune::{Pruner, Verdict};
-use crate::record::{Goal, PruneMethod, PruneSpec};
+use crate::record::{Goal, Ladder, PruneMethod, PruneSpec};
 
 /// Finished trials before `median` and `percentile` decide, where the file does not say it.
 const STARTUP: u64 = 5;
@@ -23,9 +22,8 @@ const CONVERGED: f64 = 1e-3;
 pub fn make(spec: &PruneSpec, goal: Goal) -> Box<dyn Pruner> {
     let sign = if goal == Goal::Maximize { -1.0 } else { 1.0 };
     match spec.method {
-        method if method.has_rungs() && spec.promote => Box::new(Promoting::new(spec, sign, method == PruneMethod::Hyperband)),
-        PruneMethod::Asha | PruneMethod::SuccessiveHalving => Box::new(Halving::new(spec, sign, false)),
-        PruneMethod::Hyperband => Box::new(Halving::new(spec, sign, true)),
+        PruneMethod::Asha | PruneMethod::SuccessiveHalving | PruneMethod::Hyperband if spec.promote => Box::new(Promoting::new(spec, sign)),
+        PruneMethod::Asha | PruneMethod::SuccessiveHalving | PruneMethod::Hyperband => Box::new(Halving::new(spec, sign)),
         PruneMethod::Median => Box::new(Others::new(spec, sign, 50.0)),
         PruneMethod::Percentile => Box::new(Others::new(spec, sign, spec.percentile.unwrap_or(25.0))),
         PruneMethod::Threshold => Box::new(Threshold(spec.clone())),
@@ -50,8 +48,8 @@ struct Halving {
 }
 
 impl Halving {
-    fn new(spec: &PruneSpec, sign: f64, many: bool) -> Self {
-        Self { ladder: Ladder::new(spec, many), sign, rungs: FxHashMap::default(), next: FxHashMap::default() }
+    fn new(spec: &PruneSpec, sign: f64) -> Self {
+        Self { ladder: Ladder::new(spec), sign, rungs: FxHashMap::default(), next: FxHashMap::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: the rule and the number of a trial. Out: steps. Must never depend on what was reported.
 
-use crate::record::PruneSpec;
+use super::search::{PruneMethod, PruneSpec};
 
 /// Brackets of rungs. A trial's bracket follows from its index, so that each bracket gets its share of the trials.
 #[derive(Debug, Clone)]
@@ -19,7 +19,9 @@ pub struct Ladder {
 
 impl Ladder {
     /// With one bracket, or with all that Hyperband has.
-    pub fn new(spec: &PruneSpec, many: bool) -> Self {
+    #[must_use]
+    pub fn new(spec: &PruneSpec) -> Self {
+        let many = spec.method == PruneMethod::Hyperband;
         let (eta, min, max) = (spec.eta.max(2), spec.min.max(1), spec.max.unwrap_or(u64::MAX));
         let later = |step: &u64| step.checked_mul(eta).filter(|s| many && *s < spec.max.unwrap_or(0));
         let firsts: Vec<u64> = std::iter::successors(Some(min), later).collect();
@@ -32,6 +34,7 @@ impl Ladder {
     }
 
     /// The bracket of a trial, and its first rung.
+    #[must_use]
     pub fn bracket(&self, trial: u64) -> (usize, u64) {
         let mut turn = trial % self.turns;
         let found = self.brackets.iter().enumerate().find(|(_, (_, share))| {
@@ -43,6 +46,7 @@ impl Ladder {
     }
 
     /// The rung after one.
+    #[must_use]
     pub fn after(&self, rung: u64) -> u64 {
         rung.saturating_mul(self.eta)
     }
@@ -51,11 +55,10 @@ impl Ladder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::PruneMethod;
 
     #[test]
     fn hyperband_gives_each_bracket_its_share() {
-        let ladder = Ladder::new(&PruneSpec { max: Some(27), ..PruneSpec::new(PruneMethod::Hyperband) }, true);
+        let ladder = Ladder::new(&PruneSpec { max: Some(27), ..PruneSpec::new(PruneMethod::Hyperband) });
         let mut counts = [0; 3];
         (0..ladder.turns).for_each(|t| counts[ladder.bracket(t).0] += 1);
         assert_eq!((counts, ladder.brackets.iter().map(|b| b.0).collect::<Vec<_>>()), ([9, 2, 1], vec![1, 3, 9]));
