@@ -13,7 +13,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// What other tools (Argo, GitHub Actions, Katib, Optuna, Ray, Slurm, Weights & Biases) call it, and the words here: the first that
 /// is known where the name stands is meant. Compared in lower case without `-` and `_`.
-const ELSEWHERE: [(&[&str], &[&str]); 24] = [
+const ELSEWHERE: [(&[&str], &[&str]); 31] = [
     (&["accelerator", "accelerators", "numgpus", "gres"], &["gpu", "gpus"]),
     (&["algorithm", "sampler", "strategy", "search"], &["method"]),
     (&["artifacts", "produces", "out"], &["outputs"]),
@@ -38,13 +38,20 @@ const ELSEWHERE: [(&[&str], &[&str]); 24] = [
     (&["parallelism", "paralleltrialcount", "concurrency", "maxparallel", "maxconcurrenttrials"], &["parallel", "max_concurrent"]),
     (&["params", "space", "searchspace", "paramspace", "hyperparameters", "config"], &["parameters"]),
     (&["tags", "annotations"], &["labels"]),
+    (&["bayes", "bayesian", "bayesianoptimization", "skopt"], &["gp"]),
+    (&["cmaes"], &["cma-es"]),
+    (&["gridsearch"], &["grid"]),
+    (&["quasirandom", "qmc"], &["sobol"]),
+    (&["randomsearch"], &["random"]),
+    (&["max", "maximum", "maximal", "up", "higher", "greater", "ascend"], &["maximize"]),
+    (&["min", "minimum", "minimal", "down", "lower", "less", "descend"], &["minimize"]),
 ];
 
 /// The word here for what another tool calls `name`, where it is known.
 fn translated<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect();
-    let (_, ours) = ELSEWHERE.iter().find(|(theirs, _)| theirs.contains(&plain.as_str()))?;
-    ours.iter().find_map(|word| known.clone().into_iter().find(|k| k == word))
+    let mut ours = ELSEWHERE.iter().filter(|(theirs, _)| theirs.contains(&plain.as_str())).flat_map(|(_, ours)| ours.iter());
+    ours.find_map(|word| known.clone().into_iter().find(|k| k == word))
 }
 
 /// ``did you mean `x`?`` or the list of what is known.
@@ -75,6 +82,12 @@ mod tests {
         assert_eq!(nearest("zebra", ["memory", "cpu"]), None);
         assert_eq!(hint("depends_on", ["run", "needs"]).as_deref(), Some("did you mean `needs`?"));
         assert_eq!(hint("dependsOn", ["run", "cpu"]).as_deref(), Some("known here: cpu, run"), "a word of ours that is not known here");
+        let of_goal = |word| hint(word, ["minimize", "maximize"]);
+        assert_eq!(
+            (of_goal("lower").as_deref(), of_goal("MAX").as_deref()),
+            (Some("did you mean `minimize`?"), Some("did you mean `maximize`?"))
+        );
+        assert_eq!(hint("lower", ["min", "max"]).as_deref(), Some("did you mean `min`?"), "the same word elsewhere");
         assert_eq!(hint("zebra", ["memory", "cpu", "memory"]).as_deref(), Some("known here: cpu, memory"));
     }
 }

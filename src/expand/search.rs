@@ -57,7 +57,7 @@ pub fn read(sweep: &Sweep, span: Span, cx: &Context<'_>, diags: &mut Diagnostics
         let message = "the method `cma-es` moves along numbers, and every parameter here is a choice, conditional or constant";
         diags.push(Diagnostic::error("bad-value", sweep.method.0.1, message).hint("use `tpe` or `auto`"));
     }
-    if method == Some(Method::Pbt) {
+    if method.is_some_and(Method::has_generations) {
         generations(sweep, trials, options.population, diags);
     }
     if !domain.is_plain() {
@@ -288,30 +288,14 @@ fn method(word: &Word, diags: &mut Diagnostics) -> Option<Method> {
     match &*word.0 {
         // BOHB is TPE with Hyperband (Falkner, Klein and Hutter 2018): the pruner stands under `prune`.
         "bohb" => Some(Method::Tpe),
-        other => match elsewhere(other) {
-            Some(hint) => {
-                diags.push(Diagnostic::error("unknown-method", word.1, format!("unknown method `{other}`")).hint(hint));
-                None
-            }
-            None => named(word, &Method::ALL, "unknown-method", "method", diags),
-        },
+        // A rule of pruning is no method.
+        rule if PruneMethod::ALL.iter().any(|(n, _)| *n == rule) => {
+            let hint = format!("`{rule}` ends bad trials early: write `prune: {{method: {rule}}}`, and `method: random` or `tpe`");
+            diags.push(Diagnostic::error("unknown-method", word.1, format!("unknown method `{rule}`")).hint(hint));
+            None
+        }
+        _ => named(word, &Method::ALL, "unknown-method", "method", diags),
     }
-}
-
-/// What other tools call a method, or what stands elsewhere here.
-fn elsewhere(word: &str) -> Option<String> {
-    if PruneMethod::ALL.iter().any(|(n, _)| *n == word) {
-        return Some(format!("`{word}` ends bad trials early: write `prune: {{method: {word}}}`, and `method: random` or `tpe`"));
-    }
-    let means = match word {
-        "bayes" | "bayesian" | "bayesianoptimization" | "skopt" => "gp",
-        "cmaes" | "cma_es" => "cma-es",
-        "quasirandom" | "qmc" => "sobol",
-        "grid_search" | "gridsearch" => "grid",
-        "random_search" | "randomsearch" => "random",
-        _ => return None,
-    };
-    Some(format!("did you mean `{means}`?"))
 }
 
 /// The options that each method that learns has.

@@ -451,13 +451,7 @@ fn metric(decl: Option<&MetricDecl>, project: Option<&Project>, diags: &mut Diag
         "minimize" => Goal::Minimize,
         "maximize" => Goal::Maximize,
         other => {
-            let meant = match other.to_ascii_lowercase().as_str() {
-                "max" | "maximum" | "maximal" | "up" | "higher" | "greater" | "ascend" => Some("maximize"),
-                "min" | "minimum" | "minimal" | "down" | "lower" | "less" | "descend" => Some("minimize"),
-                _ => None,
-            };
-            let meant = meant.map(|goal| format!("did you mean `{goal}`?"));
-            let hint = meant.or_else(|| suggest::hint(other, ["minimize", "maximize"]));
+            let hint = suggest::hint(other, ["minimize", "maximize"]);
             diags.push(
                 Diagnostic::error("unknown-goal", span, format!("unknown goal `{}`", crate::base::text::escape(other))).maybe_hint(hint),
             );
