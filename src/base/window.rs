@@ -68,6 +68,14 @@ impl Window {
         self.first_day(now).and_then(|day| self.midnight(day)).unwrap_or(Timestamp(i64::MIN))
     }
 
+    /// The window that has begun since `next`, where the last one ended: its begin, and when the one after it begins. It begins no sooner than
+    /// the last has ended, whatever the clock does. None while the last goes on.
+    #[must_use]
+    pub fn turned(&self, next: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Option<Timestamp>)> {
+        let next = next.filter(|next| now >= *next)?;
+        Some((self.start(now).max(next), self.next(now)))
+    }
+
     /// When the next window begins; never for a total.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {

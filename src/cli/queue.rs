@@ -20,7 +20,7 @@ use crate::base::text::escape;
 use crate::base::{Address, Timestamp};
 use crate::drive::{Clock, Drive, End, Settings};
 use crate::engine::Engine;
-use crate::expand::gpu_time::hours;
+use crate::expand::gpu_time::{hours, whose};
 use crate::queue::meter::Meter;
 use crate::queue::{Board, board};
 use crate::record::{Priority, RunStatus};
@@ -135,7 +135,7 @@ fn meters(engine: &Engine) -> Value {
 /// What is used of quotas of GPU-hours, a line each.
 fn metered(engine: &Engine) -> String {
     let line = |m: &Meter| {
-        let whose = m.team.as_ref().map_or_else(|| "the pool".to_owned(), |team| format!("team {}", escape(team)));
+        let whose = whose(m.team.as_deref().map(escape).as_deref());
         let anew = m.next.map_or_else(String::new, |next| format!(", anew at {}", next.minute()));
         format!("GPU-hours of {whose}: {} of {}{} used{anew}.\n", hours(m.used), hours(m.quota.limit), m.quota.each())
     };

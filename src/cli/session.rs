@@ -19,7 +19,7 @@ use crate::engine::{Agents, Engine};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests, Loaded, Objects, STATE_FOLDER};
 use crate::price::{Cards, Rates};
-use crate::queue::{Limits, Meters, Quotas, Treasury};
+use crate::queue::{Limits, Quotas, Treasury};
 use crate::record::{OutputRecord, State};
 use crate::store::Store;
 
@@ -349,7 +349,7 @@ impl Session {
         let slots = self.limits.max_concurrent;
         let mut treasury = match store {
             Some(store) => store.treasury(&self.rates, &self.rules, &self.limits, now)?,
-            None => Treasury::new(self.rates.clone(), &self.rules, slots, now).metered(Meters::new(&self.limits, now)),
+            None => Treasury::unspent(self.rates.clone(), &self.rules, &self.limits, now),
         };
         crate::engine::reserved(&mut treasury, state);
         let user = crate::store::me("plan", now).who().into();

@@ -51,6 +51,12 @@ pub fn check(project: &Project, diags: &mut Diagnostics) {
     }
 }
 
+/// Whose quota: `team vision`, `the pool`.
+#[must_use]
+pub fn whose(team: Option<&str>) -> String {
+    team.map_or_else(|| "the pool".to_owned(), |team| format!("team {team}"))
+}
+
 /// GPU-milliseconds as hours, to the thousandth: `8`, `2.5`, `0.017`.
 #[must_use]
 pub fn hours(millis: u64) -> String {

@@ -77,9 +77,8 @@ impl Board {
 }
 
 /// Demands and jobs by number, each made once.
-#[derive(Default)]
 struct Numbers<'a> {
-    limits: Option<&'a Limits>,
+    limits: &'a Limits,
     demands: FxHashMap<*const JobSpec, Arc<Demand>>,
     jobs: FxHashMap<Arc<str>, u32>,
     needs: Vec<Vec<Arc<str>>>,
@@ -93,10 +92,7 @@ impl Numbers<'_> {
             self.needs.push(spec.job.needs.clone());
             next
         });
-        let demand = self
-            .demands
-            .entry(Arc::as_ptr(&spec.job))
-            .or_insert_with(|| Arc::new(self.limits.map_or_else(|| Demand::of(&spec.job), |limits| limits.demand(&spec.job))));
+        let demand = self.demands.entry(Arc::as_ptr(&spec.job)).or_insert_with(|| Arc::new(self.limits.demand(&spec.job)));
         let running_since = record.live_attempt().map(|a| a.started_at.unwrap_or(a.admitted_at));
         Item { seq: record.seq, demand: Arc::clone(demand), length: spec.job.estimate.time, job, running_since }
     }
@@ -107,19 +103,9 @@ impl Numbers<'_> {
 pub fn board(state: &State, limits: &Limits, meters: &Meters, rates: &Rates, now: Timestamp) -> Board {
     let mut open: Vec<&RunRecord> = state.runs.values().filter(|r| !r.status.is_terminal()).collect();
     open.sort_by_key(|r| (r.status == RunStatus::Pending, Reverse(r.spec.job.priority.weight), r.seq));
-    let mut numbers = Numbers { limits: Some(limits), ..Numbers::default() };
+    let mut numbers = Numbers { limits, demands: FxHashMap::default(), jobs: FxHashMap::default(), needs: Vec::new() };
     let mut items: Vec<Item> = open.iter().map(|r| numbers.item(r)).collect();
-    let probe = Demand {
-        weight: 100,
-        class: "normal".into(),
-        gpu: 0,
-        cpu_millis: 0,
-        memory_bytes: 0,
-        parallel: None,
-        team: None,
-        hold: None,
-        gpu_time: 0,
-    };
+    let probe = Demand { weight: 100, class: "normal".into(), ..Demand::default() };
     let job = u32::try_from(numbers.needs.len()).unwrap_or(u32::MAX);
     // It takes no time: what nobody knows of it must not make the starts of others unknown.
     items.push(Item { seq: u64::MAX, demand: Arc::new(probe), length: Some(Millis(0)), job, running_since: None });

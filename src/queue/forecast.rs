@@ -215,7 +215,7 @@ mod tests {
     use crate::queue::{Quotas, WaitReason};
 
     fn demand(weight: i32, gpu: u32, cpu_millis: u64) -> Demand {
-        Demand { weight, class: "normal".into(), gpu, cpu_millis, memory_bytes: 0, parallel: None, team: None, hold: None, gpu_time: 0 }
+        Demand { weight, class: "normal".into(), gpu, cpu_millis, ..Demand::default() }
     }
 
     fn flat() -> Arc<Hours> {

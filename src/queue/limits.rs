@@ -188,7 +188,7 @@ impl Limits {
 }
 
 /// What one run holds, and in which class; runs with equal demands queue up behind each other.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Demand {
     /// Higher goes first.
     pub weight: i32,

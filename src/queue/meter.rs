@@ -64,20 +64,18 @@ impl Short {
 impl Meter {
     /// Begins a new window when its time has come.
     fn turn(&mut self, now: Timestamp) {
-        let begins = match (self.start, self.next) {
-            (None, _) => self.quota.window.start(now),
-            (Some(_), Some(next)) if now >= next => self.quota.window.start(now).max(next),
-            _ => return,
-        };
-        // Who counted before the first look counted for this window.
-        if self.start.is_some() {
-            self.used = 0;
+        let window = self.quota.window;
+        if self.start.is_none() {
+            // Who counted before the first look counted for this window.
+            (self.start, self.next) = (Some(window.start(now)), window.next(now));
+        } else if let Some((start, next)) = window.turned(self.next, now) {
+            (self.start, self.next, self.used) = (Some(start), next, 0);
         }
-        (self.start, self.next) = (Some(begins), self.quota.window.next(now));
     }
 
     /// Whether a run of a team counts.
-    fn covers(&self, team: Option<&str>) -> bool {
+    #[must_use]
+    pub fn covers(&self, team: Option<&str>) -> bool {
         self.team.is_none() || self.team.as_deref() == team
     }
 }
@@ -176,12 +174,9 @@ mod tests {
             weight: 100,
             class: "normal".into(),
             gpu,
-            cpu_millis: 0,
-            memory_bytes: 0,
-            parallel: None,
             team: Some("vision".into()),
-            hold: None,
             gpu_time: u64::from(gpu) * hours * HOUR,
+            ..Demand::default()
         };
         Item { seq, demand: Arc::new(demand), length: Some(Millis(hours * HOUR)), job: 0, running_since: None }
     }

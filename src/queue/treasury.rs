@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::limits::Limits;
 use super::meter::Meters;
 use crate::base::{Millis, Money, Timestamp};
 use crate::expand::{OnExceed, Rule, Scope, budget};
@@ -116,6 +117,12 @@ impl Treasury {
             self.accounts.push(Account { rule: rule.clone(), spent: Money::ZERO, reserved: Money::ZERO, start, next });
         }
         self.first_turn = self.accounts.iter().filter_map(|a| a.next).min();
+    }
+
+    /// Where nothing has run yet: nothing is spent, and nothing used of quotas of GPU-hours.
+    #[must_use]
+    pub fn unspent(rates: Rates, rules: &[Rule], limits: &Limits, now: Timestamp) -> Self {
+        Self::new(rates, rules, limits.max_concurrent, now).metered(Meters::new(limits, now))
     }
 
     /// With what was used of quotas of GPU-hours, for the pool.
@@ -283,10 +290,8 @@ impl Treasury {
 
 /// Begins a new window when its time has come.
 fn turn(account: &mut Account, now: Timestamp) -> bool {
-    let Some(next) = account.next.filter(|next| now >= *next) else { return false };
-    account.start = account.rule.window.start(now).max(next);
-    account.next = account.rule.window.next(now);
-    account.spent = Money::ZERO;
+    let Some((start, next)) = account.rule.window.turned(account.next, now) else { return false };
+    (account.start, account.next, account.spent) = (start, next, Money::ZERO);
     true
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Timestamp;
-use crate::expand::gpu_time::{GpuTime, hours};
+use crate::expand::gpu_time::{GpuTime, hours, whose};
 
 /// Why a ready run is not admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl fmt::Display for WaitReason {
             Self::Parallel { limit } => write!(f, "{limit} of {limit} trials of its sweep at a time"),
             Self::Team { team, what, holds, limit } => write!(f, "team {team} holds {holds} of {limit} {what}"),
             Self::GpuHours { team, asks, left, quota, until } => {
-                let whose = team.as_ref().map_or_else(|| "the pool".to_owned(), |team| format!("team {team}"));
+                let whose = whose(team.as_deref());
                 let one = if hours(*asks) == "1" { "" } else { "s" };
                 write!(
                     f,

@@ -76,8 +76,7 @@ impl Ground {
                 crate::engine::reserved(&mut treasury, &state);
                 treasury
             }
-            None => Treasury::new(place.rates.clone(), &place.of_project(), place.limits.max_concurrent, now)
-                .metered(crate::queue::Meters::new(&place.limits, now)),
+            None => Treasury::unspent(place.rates.clone(), &place.of_project(), &place.limits, now),
         };
         Ok(Self { place, store, state, treasury, now })
     }

@@ -22,7 +22,7 @@ use crate::diff::{self, Plan, select};
 use crate::engine::{Agency, Agents, Submission};
 use crate::expand::{self, Desired, Given, Root};
 use crate::files::{self, Digests};
-use crate::queue::{Board, Meters, Quotas, Treasury, board};
+use crate::queue::{Board, Quotas, Treasury, board};
 use crate::record::{JobSpec, Priority, RunSpec, State, SubmittedJob};
 use crate::spec::types::Project;
 use crate::spec::{Project as ProjectDoc, Workflow};
@@ -221,9 +221,7 @@ fn judge(prepared: &Prepared, store: Option<&Store>, state: &State, now: Timesta
     let place = &prepared.place;
     let mut treasury = match store {
         Some(store) => store.treasury(&place.rates, &prepared.rules, &place.limits, now)?,
-        None => {
-            Treasury::new(place.rates.clone(), &prepared.rules, place.limits.max_concurrent, now).metered(Meters::new(&place.limits, now))
-        }
+        None => Treasury::unspent(place.rates.clone(), &prepared.rules, &place.limits, now),
     };
     crate::engine::reserved(&mut treasury, state);
     let user: Arc<str> = prepared.submission.by.as_str().into();
