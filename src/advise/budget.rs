@@ -208,8 +208,8 @@ fn groups<'p>(plan: &'p Plan, user: &Arc<str>, now: Timestamp) -> Vec<Group<'p>>
             groups.push(Group { job: &spec.job, payer, start, time, full, part: full, dearest: Money::ZERO });
         }
         let Some(group) = groups.get_mut(index) else { continue };
-        let cost = run.estimate.as_ref().and_then(|e| e.cost);
-        group.full.add(cost.map(|c| (c.expected, c.worst)));
+        let cost = run.cost();
+        group.full.add(cost);
         group.dearest = group.dearest.max(cost.map(|c| c.expected).unwrap_or_default());
     }
     groups

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{Verdict, push_once};
+use super::{Verdict, of_each_job, push_once, waiting};
 use crate::base::Span;
 use crate::expand::Desired;
-use crate::expand::gpu_time::hours;
+use crate::expand::gpu_time::{hours, whose};
 use crate::queue::{Limits, Meters, WaitReason};
 use crate::record::RunSpec;
 
@@ -18,25 +18,20 @@ pub fn gpu_hours(desired: &Desired, runs: &[&RunSpec], limits: &Limits, meters: 
     if meters.is_empty() {
         return verdicts;
     }
-    let mut last = None;
-    for run in runs.iter().filter(|r| r.job.resources.gpu.count > 0) {
-        if last.replace(Arc::as_ptr(&run.job)) == Some(Arc::as_ptr(&run.job)) {
-            continue;
-        }
+    for run in of_each_job(runs).filter(|r| r.job.resources.gpu.count > 0) {
         let demand = limits.demand(&run.job);
-        for meter in meters.iter().filter(|m| m.team.is_none() || m.team == demand.team) {
+        for meter in meters.iter().filter(|m| m.covers(demand.team.as_deref())) {
             let quota = &meter.quota;
             let left = if meter.next.is_none() { quota.limit.saturating_sub(meter.used) } else { quota.limit };
             if demand.gpu_time <= left {
                 continue;
             }
-            let (asks, whose) = (hours(demand.gpu_time), whose(meter.team.as_ref()));
+            let (asks, whose) = (hours(demand.gpu_time), whose(meter.team.as_deref()));
             let used = if left < quota.limit { format!(" ({} of them are left)", hours(left)) } else { String::new() };
             let one = if asks == "1" { "" } else { "s" };
             let message = format!("asks for {asks} GPU-hour{one}, {whose} has {}{}{used}", hours(quota.limit), quota.each());
-            let before = verdicts.len();
-            push_once(&mut verdicts, desired, run, "quota", message, &hint(meter.team.as_ref(), "ask for fewer GPUs or less time"));
-            if let Some(new) = verdicts.get_mut(before) {
+            let hint = hint(meter.team.as_ref(), "ask for fewer GPUs or less time");
+            if let Some(new) = push_once(&mut verdicts, desired, run, "quota", message, &hint) {
                 new.source = quota.span;
             }
         }
@@ -47,21 +42,17 @@ pub fn gpu_hours(desired: &Desired, runs: &[&RunSpec], limits: &Limits, meters: 
 /// What is to be said of runs that wait for the next window of a quota, or for ever where it has none.
 pub(super) fn waits(limits: &Limits, reason: &WaitReason, runs: usize) -> Option<Verdict> {
     let WaitReason::GpuHours { team, left, quota, until, .. } = reason else { return None };
-    let many = if runs == 1 { "1 run waits".to_owned() } else { format!("{runs} runs wait") };
+    let many = waiting(runs);
     let until = until.map_or_else(|| "the quota is raised".to_owned(), |until| until.minute());
     Some(Verdict {
         rule: "quota".into(),
         blocks: false,
-        subject: whose(team.as_ref()).into(),
+        subject: whose(team.as_deref()).into(),
         message: format!("has {} of {} GPU-hours{} left: {many} until {until}", hours(*left), hours(quota.limit), quota.each()),
         hint: hint(team.as_ref(), "they start in the next window; to start them sooner, ask for less"),
         span: None,
         source: place(limits, team.as_ref()),
     })
-}
-
-fn whose(team: Option<&Arc<str>>) -> String {
-    team.map_or_else(|| "the pool".to_owned(), |team| format!("team {team}"))
 }
 
 fn hint(team: Option<&Arc<str>>, first: &str) -> String {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::resources::{show_cpu, show_memory};
-use crate::base::text::escape;
+use crate::base::text::{counted, escape};
 use crate::base::{Money, Span, Timestamp, suggest};
 use crate::expand::{Desired, OnExceed};
 use crate::price::Rates;
@@ -97,26 +97,19 @@ pub fn teams(desired: &Desired, runs: &[&RunSpec], limits: &Limits) -> Vec<Verdi
     if limits.teams.is_empty() {
         return verdicts;
     }
-    for run in runs {
+    for run in of_each_job(runs) {
         let demand = Demand::of(&run.job);
         if let Some(team) = demand.team.as_ref().filter(|t| !limits.teams.contains_key(*t))
             && let Some(near) = suggest::nearest(team, limits.teams.keys().map(|k| &**k))
         {
-            let before = verdicts.len();
-            push_once(
-                &mut verdicts,
-                desired,
-                run,
-                "quota",
-                format!("belongs to team {team}, which `teams` does not name"),
-                &format!("did you mean `{near}`?"),
-            );
-            verdicts.iter_mut().skip(before).for_each(|v| v.blocks = false);
+            let message = format!("belongs to team {team}, which `teams` does not name");
+            if let Some(new) = push_once(&mut verdicts, desired, run, "quota", message, &format!("did you mean `{near}`?")) {
+                new.blocks = false;
+            }
         }
         let Some((message, place)) = limits.never_in_team(&demand) else { continue };
-        let before = verdicts.len();
-        push_once(&mut verdicts, desired, run, "quota", message, "ask for less, or raise the team's quota under `teams` in oppen.yaml");
-        if let Some(new) = verdicts.get_mut(before) {
+        let hint = "ask for less, or raise the team's quota under `teams` in oppen.yaml";
+        if let Some(new) = push_once(&mut verdicts, desired, run, "quota", message, hint) {
             new.source = place;
         }
     }
@@ -131,7 +124,7 @@ pub fn waits(limits: &Limits, waits: &[(WaitReason, usize)]) -> Vec<Verdict> {
             return gpu_hours::waits(limits, reason, *runs);
         }
         let WaitReason::Team { team, what, holds, limit } = reason else { return None };
-        let many = if *runs == 1 { "1 run waits".to_owned() } else { format!("{runs} runs wait") };
+        let many = waiting(*runs);
         Some(Verdict {
             rule: "quota".into(),
             blocks: false,
@@ -143,6 +136,11 @@ pub fn waits(limits: &Limits, waits: &[(WaitReason, usize)]) -> Vec<Verdict> {
         })
     };
     waits.iter().filter_map(of).collect()
+}
+
+/// `1 run waits`, `2 runs wait`.
+fn waiting(runs: usize) -> String {
+    format!("{} wait{}", counted(runs, "run"), if runs == 1 { "s" } else { "" })
 }
 
 /// Runs that ask for more than the project lets a single run have.
@@ -230,12 +228,7 @@ pub fn unpriced(desired: &Desired, priced: &[(&RunSpec, &Estimate)], blocks: boo
 
 fn per_job(desired: &Desired, runs: &[&RunSpec], rule: &str, judge: impl Fn(&JobSpec) -> Option<(String, String)>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    let mut last: Option<&Arc<JobSpec>> = None;
-    for run in runs {
-        if last.is_some_and(|l| Arc::ptr_eq(l, &run.job)) {
-            continue;
-        }
-        last = Some(&run.job);
+    for run in of_each_job(runs) {
         if let Some((message, hint)) = judge(&run.job) {
             push_once(&mut verdicts, desired, run, rule, message, &hint);
         }
@@ -243,31 +236,42 @@ fn per_job(desired: &Desired, runs: &[&RunSpec], rule: &str, judge: impl Fn(&Job
     verdicts
 }
 
-fn push_once(verdicts: &mut Vec<Verdict>, desired: &Desired, run: &RunSpec, rule: &str, message: String, hint: &str) {
+/// One of the runs that stand together and have the same settings.
+fn of_each_job<'r>(runs: &[&'r RunSpec]) -> impl Iterator<Item = &'r RunSpec> {
+    runs.chunk_by(|a, b| Arc::ptr_eq(&a.job, &b.job)).filter_map(|same| same.first().copied())
+}
+
+/// Adds a verdict that blocks, unless its job has the same one; gives what was added, for what else is to be said of it.
+fn push_once<'v>(
+    verdicts: &'v mut Vec<Verdict>,
+    desired: &Desired,
+    run: &RunSpec,
+    rule: &str,
+    message: String,
+    hint: &str,
+) -> Option<&'v mut Verdict> {
     let known = verdicts.iter().rev().take_while(|v| v.subject == run.job.job).any(|v| v.message == message);
-    if !known {
-        let span = desired.jobs.iter().find(|j| j.address == run.job.job).map(|j| j.span);
-        verdicts.push(Verdict {
-            rule: rule.into(),
-            blocks: true,
-            subject: Arc::clone(&run.job.job),
-            message,
-            hint: hint.to_owned(),
-            span,
-            source: None,
-        });
+    if known {
+        return None;
     }
+    let span = desired.jobs.iter().find(|j| j.address == run.job.job).map(|j| j.span);
+    verdicts.push(Verdict {
+        rule: rule.into(),
+        blocks: true,
+        subject: Arc::clone(&run.job.job),
+        message,
+        hint: hint.to_owned(),
+        span,
+        source: None,
+    });
+    verdicts.last_mut()
 }
 
 /// Sweeps that are to begin with the trials of others, which neither the files nor the record know.
 #[must_use]
 pub fn warm_starts(desired: &Desired, runs: &[&RunSpec], state: &State) -> Vec<Verdict> {
-    let (mut verdicts, mut last): (Vec<Verdict>, Option<&Arc<JobSpec>>) = (Vec::new(), None);
-    for run in runs {
-        // Trials share their settings: one is looked at.
-        if last.replace(&run.job).is_some_and(|job| Arc::ptr_eq(job, &run.job)) {
-            continue;
-        }
+    let mut verdicts = Vec::new();
+    for run in of_each_job(runs) {
         for other in run.job.sweep.iter().flat_map(|s| &s.warm_start) {
             let wanted = || desired.jobs.iter().map(|j| &j.address);
             if wanted().any(|j| j == other) || state.runs.values().any(|r| r.spec.job.job == *other) {
@@ -275,9 +279,10 @@ pub fn warm_starts(desired: &Desired, runs: &[&RunSpec], state: &State) -> Vec<V
             }
             let message = format!("begins with the trials of {}, which neither the files nor the record know", escape(other));
             let hint = suggest::nearest(other, wanted().map(|j| &**j)).map(|near| format!("did you mean `{near}`?"));
-            let before = verdicts.len();
-            push_once(&mut verdicts, desired, run, "warm-start", message, &hint.unwrap_or_else(|| "it begins blindly".to_owned()));
-            verdicts.iter_mut().skip(before).for_each(|v| v.blocks = false);
+            let hint = hint.unwrap_or_else(|| "it begins blindly".to_owned());
+            if let Some(new) = push_once(&mut verdicts, desired, run, "warm-start", message, &hint) {
+                new.blocks = false;
+            }
         }
     }
     verdicts
@@ -377,9 +382,7 @@ pub fn each_run(desired: &Desired, priced: &[(&RunSpec, &Estimate)], accounts: &
             }
             let Some(cost) = estimate.cost.filter(|c| c.expected > account.rule.limit) else { continue };
             let message = format!("is expected to cost {}, its budget is {}", cost.expected, account.rule.limit);
-            let before = verdicts.len();
-            push_once(&mut verdicts, desired, run, "budget", message, "make the run cheaper, or raise the limit");
-            if let Some(new) = verdicts.get_mut(before) {
+            if let Some(new) = push_once(&mut verdicts, desired, run, "budget", message, "make the run cheaper, or raise the limit") {
                 new.blocks = account.rule.on_exceed != OnExceed::Warn;
                 new.source = account.rule.span;
             }

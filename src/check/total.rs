@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::base::Money;
 use crate::expand::{OnExceed, Rule, Scope};
+use crate::record::Money95;
 
 /// Money of some runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -31,13 +32,20 @@ impl Default for Sum {
 }
 
 impl Sum {
-    /// Adds a run: expected and, where it is known, worst cost.
-    pub fn add(&mut self, cost: Option<(Money, Option<Money>)>) {
+    /// Of runs, by what is known of the cost of each.
+    pub fn of(costs: impl IntoIterator<Item = Option<Money95>>) -> Self {
+        let mut sum = Self::default();
+        costs.into_iter().for_each(|cost| sum.add(cost));
+        sum
+    }
+
+    /// Adds a run.
+    pub fn add(&mut self, cost: Option<Money95>) {
         self.runs += 1;
         match cost {
-            Some((expected, worst)) => {
-                self.expected += expected;
-                self.worst = self.worst.zip(worst).map(|(a, b)| a + b);
+            Some(cost) => {
+                self.expected += cost.expected;
+                self.worst = self.worst.zip(cost.worst).map(|(a, b)| a + b);
             }
             None => {
                 self.unpriced += 1;
@@ -99,10 +107,10 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_and_never_a_guess_for_what_has_no_price() {
         let money = Money::from_micros;
-        let mut sum = Sum::default();
-        sum.add(Some((money(30), Some(money(90)))));
+        let cost = |worst| Some(Money95 { expected: money(30), worst, ..Money95::default() });
+        let mut sum = Sum::of([cost(Some(money(90)))]);
         assert_eq!((sum.at_most(money(50)).expected, sum.at_most(money(50)).worst), (money(30), Some(money(50))));
-        sum.add(Some((money(30), None)));
+        sum.add(cost(None));
         assert_eq!(sum.worst, None, "a run without a timeout may take for ever");
         assert_eq!((sum.at_most(money(50)).expected, sum.at_most(money(50)).worst), (money(50), Some(money(50))));
         sum.add(None);

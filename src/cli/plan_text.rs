@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::output::style::{BAD, BOLD, CHANGE, DIM, GOOD, LIVE, paint};
 use super::output::{fit, flow, hang, listed, pad, width};
 use crate::base::resources::{GIB, show_cpu, show_memory};
@@ -187,18 +189,17 @@ pub fn start(group: &Group<'_>, now: Timestamp) -> String {
     }
 }
 
-/// Money of all runs of a group, whatever the limit of their sweep.
-fn full(group: &Group<'_>) -> Sum {
-    let mut sum = Sum::default();
-    group.runs.iter().for_each(|r| sum.add(r.estimate.as_ref().and_then(|e| e.cost).map(|c| (c.expected, c.worst))));
-    sum
+/// Money of all runs of a group, as far as the limit of their sweep lets them spend it.
+fn sum(group: &Group<'_>) -> Sum {
+    let full = Sum::of(group.runs.iter().map(|r| r.cost()));
+    group.left.map_or(full, |left| full.at_most(left))
 }
 
-/// Expected cost of a group, as far as the limit of its sweep lets it; none without a price.
+/// Expected cost of a group; none without a price.
 #[must_use]
 pub fn price(group: &Group<'_>) -> Option<Money> {
-    let sum = full(group);
-    (sum.unpriced == 0).then(|| group.left.map_or(sum, |left| sum.at_most(left)).expected)
+    let sum = sum(group);
+    (sum.unpriced == 0).then_some(sum.expected)
 }
 
 /// Start, length and price of a group.
@@ -218,13 +219,13 @@ fn figures(group: &Group<'_>, now: Timestamp) -> String {
 pub fn range(group: &Group<'_>) -> Option<Range> {
     let estimates = || group.runs.iter().filter_map(|r| r.estimate.as_deref());
     let basis = estimates().next().map(|e| Arc::clone(&e.basis)).filter(|_| group.action.runs())?;
-    let costs: Option<Vec<_>> = group.runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost)).collect();
+    let costs: Option<Vec<_>> = group.runs.iter().map(|r| r.cost()).collect();
     let costs = costs?;
     // Runs of a job share what history is wrong about: they are all slow together.
     let learned = estimates().all(|e| e.interval.is_some());
     let most = |money: Money| group.left.map_or(money, |left| money.min(left));
     let interval = learned.then(|| (most(costs.iter().map(|c| c.low).sum()), most(costs.iter().map(|c| c.high).sum())));
-    let sum = group.left.map_or_else(|| full(group), |left| full(group).at_most(left));
+    let sum = sum(group);
     Some(Range { expected: sum.expected, interval, worst: sum.worst, basis })
 }
 
@@ -377,10 +378,10 @@ pub fn summary(plan: &Plan) -> String {
 
 /// Why nobody knows what priced runs cost at the worst.
 fn no_worst(plan: &Plan) -> Option<String> {
-    let priced = |r: &&Planned| r.action.runs() && r.estimate.as_ref().is_some_and(|e| e.cost.is_some());
+    let priced = |r: &&Planned| r.action.runs() && r.cost().is_some();
     // The limit of a sweep is the worst of its trials.
-    let capped = |job: &str| plan.sweeps.iter().any(|s| *s.sweep == *job && s.worst.is_some());
-    let endless = |r: &&Planned| r.spec.as_ref().is_some_and(|s| s.job.timeout.is_none() && !capped(&s.job.job));
+    let capped: FxHashSet<&str> = plan.sweeps.iter().filter(|s| s.worst.is_some()).map(|s| &*s.sweep).collect();
+    let endless = |r: &&Planned| r.spec.as_ref().is_some_and(|s| s.job.timeout.is_none() && !capped.contains(&*s.job.job));
     let endless = plan.runs.iter().filter(priced).filter(endless).count();
     (endless > 0).then(|| format!("at worst unknown ({endless} run{} no timeout)", if endless == 1 { " has" } else { "s have" }))
 }

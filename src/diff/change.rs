@@ -8,13 +8,13 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
-use super::judge::{self, Judged, Money2, Prices, Side};
+use super::judge::{self, Judged, Prices, Side};
 use super::plan::{Action, Planned, Reason};
 use super::{Request, plan, reasons, select};
 use crate::base::{Address, Money, Timestamp};
 use crate::expand::OnExceed;
 use crate::queue::{Quotas, Treasury};
-use crate::record::{Event, RunSpec, State};
+use crate::record::{Event, Money95, RunSpec, State};
 
 pub use super::judge::News;
 pub use crate::check::Sum;
@@ -242,9 +242,10 @@ impl Groups<'_> {
         if was != is {
             why.push(Reason { key: "estimate".to_owned(), before: shown(was), after: shown(is) });
         }
-        let (was, is) = (self.prices.0.of(&before.job), self.prices.1.of(&run.job));
+        let price = |cost: Option<Money95>| cost.map(|c| (c.expected, c.worst));
+        let (was, is) = (price(self.prices.0.of(&before.job)), price(self.prices.1.of(&run.job)));
         if why.is_empty() && was != is {
-            let shown = |cost: Option<Money2>| Some(cost.map_or("unpriced".to_owned(), |(expected, _)| expected.to_string()));
+            let shown = |cost: Option<(Money, _)>| Some(cost.map_or("unpriced".to_owned(), |(expected, _)| expected.to_string()));
             why.push(Reason { key: "price".to_owned(), before: shown(was), after: shown(is) });
         }
         let touched = !why.is_empty();

@@ -14,11 +14,8 @@ use crate::check::{self, BudgetLine, Caps, Sum, Sums, Verdict};
 use crate::expand::{Desired, Rule};
 use crate::price::Rates;
 use crate::queue::{Limits, Meters, Treasury};
-use crate::record::{Estimate, JobSpec, Payer, RunSpec};
+use crate::record::{Estimate, JobSpec, Money95, Payer, RunSpec};
 use crate::spec::types::Project;
-
-/// Expected and, where it is known, worst cost.
-pub type Money2 = (Money, Option<Money>);
 
 /// One side of a comparison.
 #[derive(Clone, Copy)]
@@ -71,8 +68,8 @@ impl<'a> Prices<'a> {
 
     /// Its money; none when it has no price.
     #[must_use]
-    pub fn of(&self, job: &Arc<JobSpec>) -> Option<Money2> {
-        self.estimate(job).cost.map(|c| (c.expected, c.worst))
+    pub fn of(&self, job: &Arc<JobSpec>) -> Option<Money95> {
+        self.estimate(job).cost
     }
 }
 
@@ -128,8 +125,8 @@ pub fn judge(side: &Side<'_>, at: Timestamp) -> Judgement {
     let (mut total, mut sums) = (Sum::default(), vec![Sums::default(); treasury.accounts().len()]);
     let caps = side.caps();
     for job in &side.desired.jobs {
-        let (mut full, payer) = (Sum::default(), priced.get(job.runs.clone()).unwrap_or_default());
-        payer.iter().for_each(|(_, estimate)| full.add(estimate.cost.map(|c| (c.expected, c.worst))));
+        let payer = priced.get(job.runs.clone()).unwrap_or_default();
+        let full = Sum::of(payer.iter().map(|(_, estimate)| estimate.cost));
         let part = caps.part(&job.address, full);
         total.join(&part);
         let Some((first, _)) = payer.first() else { continue };

@@ -197,8 +197,7 @@ fn money(request: &Request<'_>, actions: &[Planned]) -> (Vec<Sums>, Sum, Caps) {
     let starting = actions.iter().filter(|a| a.action.runs()).filter_map(|a| a.spec.as_ref().map(|spec| (spec, a))).collect::<Vec<_>>();
     for group in starting.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(&a.job, &b.job)) {
         let Some((first, _)) = group.first() else { continue };
-        let mut sum = Sum::default();
-        group.iter().for_each(|(_, a)| sum.add(a.estimate.as_ref().and_then(|e| e.cost).map(|c| (c.expected, c.worst))));
+        let sum = Sum::of(group.iter().map(|(_, a)| a.cost()));
         if caps.left(&first.job.job).is_some() {
             capped.entry(&first.job.job).or_insert((&first.job, Sum::default())).1.join(&sum);
         } else {

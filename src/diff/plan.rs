@@ -10,7 +10,7 @@ use crate::base::{Address, Digest, Millis, Money, Timestamp};
 use crate::check::{BudgetLine, Verdict};
 use crate::expand::Rule;
 use crate::queue::Limits;
-use crate::record::{Estimate, Finished, JobSpec, RunSpec};
+use crate::record::{Estimate, Finished, JobSpec, Money95, RunSpec};
 
 /// Version of the plan's JSON.
 pub const FORMAT_VERSION: u32 = 1;
@@ -108,6 +108,14 @@ pub struct Planned {
     /// Hours that it waits for, and what that is worth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Box<Held>>,
+}
+
+impl Planned {
+    /// What it is thought to cost; none without a price.
+    #[must_use]
+    pub fn cost(&self) -> Option<Money95> {
+        self.estimate.as_ref().and_then(|e| e.cost)
+    }
 }
 
 /// A hold for cheap hours, as the plan sees it.

@@ -61,11 +61,10 @@ pub fn prices(actions: &[Planned], caps: &Caps) -> Vec<SweepPrice> {
 }
 
 fn price(sweep: Arc<str>, runs: &[&Planned], caps: &Caps) -> Option<SweepPrice> {
-    let costs: Vec<_> = runs.iter().map(|r| r.estimate.as_ref().and_then(|e| e.cost)).collect::<Option<_>>()?;
+    let costs: Vec<_> = runs.iter().map(|r| r.cost()).collect::<Option<_>>()?;
     let spec: &RunSpec = runs.first()?.spec.as_deref()?;
     let settings = spec.job.sweep.as_ref()?;
-    let mut full = Sum::default();
-    costs.iter().for_each(|c| full.add(Some((c.expected, c.worst))));
+    let full = Sum::of(costs.iter().copied().map(Some));
     let (cost, worst) = (full.expected, caps.part(&sweep, full).worst);
     let prune = settings.search.as_ref().and_then(|s| s.prune.as_ref());
     let epochs = spec.job.estimate.epochs.map(u64::from);
