@@ -48,14 +48,7 @@ impl Engine {
             return;
         }
         self.place(id, Place::Blocked);
-        // Needs may be planned later in the same plan; all are counted when the step settles.
-        for need in &needs {
-            self.index.job(need).waiters.insert(id);
-            self.index.touched.push(Arc::clone(need));
-        }
-        if let Some(entry) = self.index.entry(id) {
-            entry.blocked = u32::try_from(needs.len()).unwrap_or(u32::MAX);
-        }
+        self.wait_for(id, &needs);
         if needs.is_empty() {
             self.queue_up(id);
         }
@@ -300,23 +293,30 @@ impl Engine {
         }
     }
 
-    /// Into the line, unless its sweep is paused, it waits at a rung or for a generation, or a need that was met has begun anew while the run waited for something else.
+    /// Into the line, unless its sweep is paused, it waits at a rung or for a generation, or a need that was met has begun anew while the run
+    /// waited for something else.
     pub(super) fn back_in_line(&mut self, id: u32) {
-        let needs = self.record(id).map(|r| r.spec.job.needs.clone()).unwrap_or_default();
-        let unmet: Vec<Arc<str>> = needs.iter().filter(|need| !self.index.is_complete(need)).cloned().collect();
-        if let Some(entry) = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0) {
-            entry.blocked = u32::try_from(unmet.len()).unwrap_or(u32::MAX);
-            for need in unmet {
-                self.index.job(&need).waiters.insert(id);
-                self.index.touched.push(need);
-            }
-        }
         let ready = self.index.entry(id).filter(|e| e.place == Place::Blocked && e.blocked == 0);
         let Some((job, seq, demand)) = ready.map(|e| (Arc::clone(&e.job), e.seq, Arc::clone(&e.demand))) else { return };
-        let rests = self.record(id).is_some_and(|r| r.waits_at_rung() || self.generation_of(r).is_some());
-        if self.paused(&job).is_none() && !rests {
+        let Some(record) = self.record(id) else { return };
+        let unmet: Vec<Arc<str>> = record.spec.job.needs.iter().filter(|need| !self.index.is_complete(need)).cloned().collect();
+        let rests = record.waits_at_rung() || self.generation_of(record).is_some();
+        if !unmet.is_empty() {
+            self.wait_for(id, &unmet);
+        } else if self.paused(&job).is_none() && !rests {
             self.gate.enqueue(id, seq, &demand);
             self.place(id, Place::Line);
+        }
+    }
+
+    /// The run waits until these are complete. All are counted when the step settles: some may be planned later in the same plan.
+    fn wait_for(&mut self, id: u32, needs: &[Arc<str>]) {
+        for need in needs {
+            self.index.job(need).waiters.insert(id);
+            self.index.touched.push(Arc::clone(need));
+        }
+        if let Some(entry) = self.index.entry(id) {
+            entry.blocked = u32::try_from(needs.len()).unwrap_or(u32::MAX);
         }
     }
 }

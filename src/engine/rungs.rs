@@ -65,12 +65,9 @@ impl Engine {
     fn promote(&mut self, job: &Arc<str>, last: bool, now: Timestamp) -> bool {
         let mut some = false;
         while let Some(promotion) = self.pruned(job).and_then(|s| s.pruner.as_mut()?.promote(last)) {
-            let Some((workflow, name)) = job.split_once('/') else { break };
-            let address = Address::new(workflow, name, Some(&promotion.trial.to_string()));
             // Whoever was ended meanwhile does not go on.
-            if !self.state.runs.get(&address).is_some_and(RunRecord::waits_at_rung) {
-                continue;
-            }
+            let waiting = self.sibling(job, promotion.trial).filter(|r| r.waits_at_rung());
+            let Some(address) = waiting.map(|r| r.spec.address.clone()) else { continue };
             some = true;
             self.emit(Event::Promoted { address: address.clone(), because: promotion.why.into() }, now);
             if let Some(id) = self.index.id(&address) {

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::Engine;
 use crate::base::{Address, AttemptId, Timestamp};
 use crate::record::event::MetricPoint;
-use crate::record::{Cause, Event, Method, Parent, RunRecord, RunStatus, SearchSpec, SweepSpec};
+use crate::record::{Cause, Event, Parent, RunRecord, RunStatus, SearchSpec, SweepSpec};
 use crate::search::{ELSEWHERE, Pruner, Sampler, Trial, TrialState, Verdict, pruner, sampler};
 
 /// One sweep's sampler and pruner, with all that they were told.
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// A trial of a sweep.
-    fn sibling(&self, job: &str, index: u64) -> Option<&RunRecord> {
+    pub(super) fn sibling(&self, job: &str, index: u64) -> Option<&RunRecord> {
         let (workflow, name) = job.split_once('/')?;
         self.state.runs.get(&Address::new(workflow, name, Some(&index.to_string())))
     }
@@ -107,7 +107,7 @@ impl Engine {
 
     /// A generation may be over: those that waited for it go into the line.
     pub(super) fn next_generation(&mut self, job: &Arc<str>) {
-        let has = |s: &SweepSpec| s.search.as_ref().is_some_and(|s| s.method == Method::Pbt);
+        let has = |s: &SweepSpec| s.search.as_ref().is_some_and(|s| s.method.has_generations());
         if !self.index.jobs.get(job).and_then(|j| j.sweep.as_deref()).is_some_and(has) {
             return;
         }

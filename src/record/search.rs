@@ -59,7 +59,7 @@ impl SearchSpec {
     pub fn generation_before(&self, index: u64) -> Option<std::ops::Range<u64>> {
         let (members, method) = (self.population(), self.method);
         let first = index / members * members;
-        (method == Method::Pbt && first > 0).then(|| first - members..first)
+        (method.has_generations() && first > 0).then(|| first - members..first)
     }
 }
 
@@ -196,6 +196,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// True when trials come in generations, each of which begins with the checkpoints of the one before.
+    #[must_use]
+    pub fn has_generations(self) -> bool {
+        self == Self::Pbt
+    }
+
     /// All methods with their names.
     pub const ALL: [(&'static str, Self); 9] = [
         ("auto", Self::Auto),

@@ -80,8 +80,7 @@ impl Pbt {
 
     fn perturb(&self, d: usize, value: &Value, up: bool) -> Value {
         let cell = self.scale.cell(d);
-        let unit = self.scale.place(&vec![(self.domain.dims.get(d).map_or_else(|| "".into(), |dim| Arc::clone(&dim.name)), value.clone())]);
-        let Some(unit) = unit.get(d).copied().filter(|u| u.is_finite()) else { return value.clone() };
+        let Some(unit) = self.scale.unit(d, value) else { return value.clone() };
         let step = |unit: f64| self.scale.value(d, (if up { unit + cell } else { unit - cell }).clamp(0.0, 1.0));
         match self.domain.dims.get(d).map(|dim| &dim.dist) {
             None | Some(Distribution::Tied { .. } | Distribution::Values { ordered: false, .. }) => value.clone(),
@@ -94,7 +93,7 @@ impl Pbt {
                     Distribution::Normal { .. } | Distribution::LogNormal { .. } => wanted,
                     _ => wanted.clamp(low(0.0), low(1.0)),
                 };
-                let moved = self.scale.nearest(d, at).map(|u| self.scale.value(d, u));
+                let moved = self.scale.unit(d, &at.into()).map(|u| self.scale.value(d, u));
                 moved.filter(|m| m != value || cell == 0.0).unwrap_or_else(|| step(unit))
             }
         }

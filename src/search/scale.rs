@@ -93,9 +93,9 @@ impl Scale {
         count(if other >= whole(not) { (other + 1).min(n.saturating_sub(1)) } else { other })
     }
 
-    /// The coordinate of a number, if it lies within the bounds.
-    pub fn nearest(&self, d: usize, number: f64) -> Option<f64> {
-        self.axes.get(d).map(|axis| axis.unit(&number.into())).filter(|u| u.is_finite())
+    /// The coordinate of a value, if the axis has it; numbers need not lie on its raster.
+    pub fn unit(&self, d: usize, value: &Value) -> Option<f64> {
+        self.axes.get(d).map(|axis| axis.unit(value)).filter(|u| u.is_finite())
     }
 
     /// The coordinate of the value that stands at this coordinate: the middle of its cell.

@@ -194,7 +194,7 @@ impl Files {
     /// The attempt that the journal is of.
     #[must_use]
     pub fn whose(&self) -> Option<AttemptId> {
-        Some(Journal::read(&File::open(self.journal()).ok()?).ok()?.intent?.attempt)
+        self.told().map(|(attempt, ..)| attempt)
     }
 
     /// What the journal says of beginning and end. Only looks.

@@ -42,7 +42,6 @@ pub use told::{Told, told};
 use super::{Backend, BackendError};
 use crate::base::{AttemptId, Millis};
 use crate::engine::{Launch, Observation};
-use crate::record::Method;
 use files::Files;
 use link::{Known, Link};
 use protocol::{Job, Request};
@@ -120,7 +119,7 @@ impl Backend for LocalBackend {
             workdir: settings.workdir.clone(),
             checkpoint: super::checkpoint_key(&self.config.lineage, &launch.spec.address, &launch.spec.fingerprint),
             parent: parent.unwrap_or_default(),
-            kept: settings.sweep.as_ref().and_then(|s| s.search.as_ref()).is_some_and(|s| s.method == Method::Pbt),
+            kept: settings.sweep.as_ref().and_then(|s| s.search.as_ref()).is_some_and(|s| s.method.has_generations()),
             gpus: settings.resources.gpu.count,
             timeout: launch.timeout,
             grace: settings.grace,
