@@ -105,7 +105,7 @@ fn read(store: &Store, scene: &Scene, now: Timestamp) -> Result<Record, StoreErr
     counts.retain(|_, n| *n > 0);
     // The engine takes the state: it is the last to look at it.
     let engine = Engine::with_budgets(state, scene.limits.clone(), treasury).at(now);
-    let budgets = standing(engine.treasury().accounts()).into_iter().filter(|b| b.scope != Scope::Run).map(budget).collect();
+    let budgets = standing(engine.treasury().accounts()).into_iter().filter(|b| !b.scope.is_each_run()).map(budget).collect();
     Ok(Record {
         lineage: store.lineage().to_owned(),
         serial,

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::money::budgets;
-use super::{Hands, refusal, stored};
+use super::jobs::percent;
+use super::{Hands, refusal};
+use crate::advise::budget::tenths;
 use crate::cli::dashboard::seen as look;
 use crate::mcp::{Answer, Budget, Check, Code, Dashboard, Finding, Live, Machines, Nothing, PodUse, Refusal, SourceView, Talk, plain};
 use crate::monitor::health::{Level, Report};
-use crate::monitor::view::{Record, Run};
+use crate::monitor::view::{self, Record, Run};
 use crate::monitor::{Quality, Reading, Snapshot};
 use crate::record::RunStatus;
-use crate::store::Store;
 
 /// How long each source may take.
 const DEADLINE: Duration = Duration::from_millis(800);
@@ -30,8 +30,7 @@ pub fn dashboard(hands: &Hands, _: Nothing, _: &Talk<'_>) -> Answer<Dashboard> {
             return Err(Refusal::new(Code::Failed, plain(why, 600), "a person can run `oppen health`, which says what to do"));
         }
     };
-    let store = Store::open_existing(&place.state_folder()).map_err(stored)?;
-    let budgets = store.map(|store| budgets(&place, &store)).transpose()?.unwrap_or_default();
+    let budgets: Vec<Budget> = record.budgets.iter().map(budget).collect();
     let sources = sources(&shot);
     let findings = findings(&health, &sources, &record, &budgets);
     let checks =
@@ -53,6 +52,17 @@ pub fn dashboard(hands: &Hands, _: Nothing, _: &Talk<'_>) -> Answer<Dashboard> {
         usage: usage(&shot),
         sources,
     })
+}
+
+fn budget(b: &view::Budget) -> Budget {
+    let committed = b.spent + b.reserved;
+    Budget {
+        name: plain(&b.name, 200),
+        spent_usd: b.spent.into(),
+        committed_usd: committed.into(),
+        limit_usd: b.limit.into(),
+        used_percent: percent(tenths(committed, b.limit)),
+    }
 }
 
 fn live(run: &Run) -> Live {

@@ -128,7 +128,7 @@ pub fn report(hands: &Hands, args: CostReport, _: &Talk<'_>) -> Answer<Report> {
 }
 
 /// Where all budgets stand, with what is reserved.
-pub fn budgets(place: &Place, store: &crate::store::Store) -> Answer<Vec<Budget>> {
+fn budgets(place: &Place, store: &crate::store::Store) -> Answer<Vec<Budget>> {
     let rules = place.rules(store).map_err(refusal)?;
     let mut treasury = store.treasury(&place.rates, &rules, &place.limits, now()).map_err(stored)?;
     crate::engine::reserved(&mut treasury, &store.load_open().map_err(stored)?);
