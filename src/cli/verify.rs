@@ -18,7 +18,7 @@ use super::session::Place;
 use crate::backend::kubernetes::{Settings, seen};
 use crate::backend::local;
 use crate::base::AttemptId;
-use crate::base::text::escape;
+use crate::base::text::{counted, escape};
 use crate::store::{Confronted, Reconciled, Store, WITHIN, Witness};
 
 /// Most faults in text; JSON has all.
@@ -123,7 +123,6 @@ impl Asked {
 
     fn words(&self) -> String {
         let f = &self.found;
-        let charges = |n: u64| if n == 1 { "1 charge".to_owned() } else { format!("{n} charges") };
         let agree = if f.agree == 1 { "agrees" } else { "agree" };
         let mut words = vec![format!("Asked again ({}): {} {agree} within {WITHIN}", self.whom.join(", "), charges(f.agree))];
         words.extend((!f.differences.is_empty()).then(|| format!("{} differ", f.differences.len())));
@@ -135,21 +134,24 @@ impl Asked {
     }
 }
 
+fn charges(n: u64) -> String {
+    counted(usize::try_from(n).unwrap_or(usize::MAX), "charge")
+}
+
 /// What was computed again from the backend's timestamps, and what could not be.
 fn reconciled(r: &Reconciled) -> String {
-    let posts = |n: u64| if n == 1 { "1 charge".to_owned() } else { format!("{n} charges") };
     let mut words = vec![format!(
         "By the backend's timestamps: {} checked for seconds, {} for money ({} charged, {} computed)",
-        posts(r.seconds),
+        charges(r.seconds),
         r.money,
         r.charged,
         r.computed
     )];
     if r.other_rates > 0 {
-        words.push(format!("{} at other rates or settings than now", posts(r.other_rates)));
+        words.push(format!("{} at other rates or settings than now", charges(r.other_rates)));
     }
     if r.gone > 0 {
-        words.push(format!("{} of runs that are no longer in the state", posts(r.gone)));
+        words.push(format!("{} of runs that are no longer in the state", charges(r.gone)));
     }
     words.join("; ") + "."
 }

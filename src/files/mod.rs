@@ -15,7 +15,7 @@ use crate::base::Digest;
 
 pub use load::{Loaded, PROJECT_FILE, STATE_FOLDER, find_root, load, load_in, root_of};
 pub use objects::Objects;
-pub use tree::{Commit, Tree};
+pub use tree::{Commit, MAX_FILE, Tree};
 
 /// Reads digests of input files below a root, each path once.
 pub struct Digests<'a> {

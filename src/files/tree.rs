@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::path::{Component, Path, PathBuf};
 
 /// Largest document file, in bytes.
-const MAX_FILE: u64 = 4 << 20;
+pub const MAX_FILE: u64 = 4 << 20;
 /// How much of a file says whose it is.
 const HEAD: usize = 64 << 10;
 

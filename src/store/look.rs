@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
+use super::ledger::SLOT;
 use super::{Store, StoreError};
 use crate::base::{Money, Timestamp};
 use crate::record::{JobSpec, RunRecord, State};
 
-/// Length of a slot of sums, in milliseconds.
-const SLOT: i64 = 900_000;
 /// Open runs that are looked at to see which jobs they are of.
 const LOOKED_AT: i64 = 10_000;
 /// With a live attempt.

@@ -5,7 +5,7 @@
 
 use crate::base::{Money, Timestamp};
 use crate::price::Rates;
-use crate::record::{Entry, EntryKind, State};
+use crate::record::{Entry, EntryKind, JobSpec, Payer, RunRecord, State};
 
 use super::ledger::Fault;
 use super::{Store, StoreError};
@@ -27,6 +27,14 @@ pub struct Reconciled {
     pub computed: Money,
     /// Differences.
     pub differences: Vec<Fault>,
+}
+
+/// The settings of a run with the class and capacity by which an attempt of it was paid.
+pub(super) fn as_paid(record: &RunRecord, payer: &Payer) -> JobSpec {
+    let mut job = (*record.spec.job).clone();
+    job.priority.class.clone_from(&payer.priority);
+    job.resources.capacity = payer.capacity;
+    job
 }
 
 impl Reconciled {
@@ -51,9 +59,7 @@ impl Reconciled {
             self.other_rates += 1;
             return;
         }
-        let mut job = (*record.spec.job).clone();
-        job.priority.class.clone_from(&entry.bill.payer.priority);
-        job.resources.capacity = entry.bill.payer.capacity;
+        let job = as_paid(record, &entry.bill.payer);
         // Settings that were edited since are not those that were paid for.
         if (job.resources.gpu.count, &job.resources.gpu.kind)
             != (entry.bill.payer.gpus, &entry.bill.payer.gpu.clone().or(job.resources.gpu.kind.clone()))

@@ -171,10 +171,7 @@ fn as_paid(state: &State, entry: &Entry, rates: &Rates) -> Option<JobSpec> {
     if entry.bill.rates.is_some_and(|digest| digest != rates.digest()) || record.spec.job.resources.gpu.count != payer.gpus {
         return None;
     }
-    let mut job = (*record.spec.job).clone();
-    job.priority.class.clone_from(&payer.priority);
-    job.resources.capacity = payer.capacity;
-    Some(job)
+    Some(super::reconcile::as_paid(record, payer))
 }
 
 #[cfg(test)]

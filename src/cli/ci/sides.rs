@@ -12,10 +12,8 @@ use crate::base::Digest;
 use crate::cli::args::BackendKind;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::{Look, Session};
-use crate::files::{self, Commit, Digests, Tree};
+use crate::files::{self, Commit, Digests, MAX_FILE, Tree};
 
-/// A workflow file has at most this many bytes (as everywhere).
-const MAX_FILE: u64 = 4 << 20;
 /// More YAML files than these are not a project's.
 const MAX_FILES: usize = 100_000;
 

@@ -1,6 +1,5 @@
 //! `oppen sweep export`: trials for other programs.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -14,6 +13,7 @@ use crate::advise::sweeps::table::Table;
 use crate::advise::sweeps::{self as sweep, Trial};
 use crate::base::text::escape;
 use crate::record::Goal;
+use crate::search::param;
 
 /// `sweep export`
 #[derive(Debug, clap::Args)]
@@ -96,8 +96,7 @@ fn notes(desk: &Desk, job: &Arc<str>) -> Vec<(&'static str, String)> {
 
 /// The columns of the CSV, with types.
 fn trial_rows(trials: &[Trial], notes: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-    let mut seen = BTreeSet::new();
-    let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();
+    let names = status::param_names(trials);
     let mut columns = vec![
         ("address".to_owned(), Column::texts(trials.iter().map(|t| Some(t.address.as_str())))),
         ("status".to_owned(), Column::texts(trials.iter().map(|t| Some(t.status.word())))),
@@ -107,9 +106,7 @@ fn trial_rows(trials: &[Trial], notes: &[(&str, String)]) -> Result<Vec<u8>, Fai
         ("spent".to_owned(), Column::amounts(trials.iter().map(|t| t.spent))),
     ];
     for name in names {
-        let of = |t: &'_ Trial| t.params.iter().position(|(k, _)| k == name);
-        let cells = trials.iter().map(|t| of(t).and_then(|i| t.params.get(i)).map(|(_, v)| v));
-        columns.push((format!("params.{name}"), Column::values(cells)));
+        columns.push((format!("params.{name}"), Column::values(trials.iter().map(|t| param(&t.params, name)))));
     }
     columns.push(("why".to_owned(), Column::texts(trials.iter().map(|t| t.why.as_deref()))));
     columns.push(("because".to_owned(), Column::texts(trials.iter().map(|t| t.because.as_deref()))));

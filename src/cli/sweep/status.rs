@@ -15,6 +15,7 @@ use super::unseen::Unseen;
 use super::{Desk, brief, cost, counts, live, params, shown};
 use crate::advise::sweeps::{self as sweep, Overview, Point, Trial};
 use crate::base::text::escape;
+use crate::search::param;
 
 /// Cells of the curve, where the line has room for so many.
 const CELLS: usize = 40;
@@ -177,16 +178,21 @@ fn spark(points: &[Point], unicode: bool, room: usize) -> String {
     bests.iter().map(glyph).collect()
 }
 
+/// Names of all params, in the order in which trials have them.
+pub(super) fn param_names(trials: &[Trial]) -> Vec<&Arc<str>> {
+    let mut seen = BTreeSet::new();
+    trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect()
+}
+
 /// All trials, a line each; a column a param.
 pub(super) fn csv(trials: &[Trial]) -> String {
     let quoted = |t: &str| if t.contains([',', '"', '\n', '\r']) { format!("\"{}\"", t.replace('"', "\"\"")) } else { t.to_owned() };
-    let mut seen = BTreeSet::new();
-    let names: Vec<&Arc<str>> = trials.iter().flat_map(|t| &t.params).map(|(k, _)| k).filter(|k| seen.insert(Arc::clone(k))).collect();
+    let names = param_names(trials);
     let heads: String = names.iter().map(|n| format!(",{}", quoted(&format!("params.{}", escape(n))))).collect();
     let mut out = format!("address,status,value,step,seconds,spent{heads},why,because,started,ended\n");
     for t in trials {
-        let param = |name: &Arc<str>| t.params.iter().find(|(k, _)| k == name).map(|(_, v)| v);
-        let cells: String = names.iter().map(|n| format!(",{}", param(n).map(|v| cell(v, quoted)).unwrap_or_default())).collect();
+        let cells: String =
+            names.iter().map(|n| format!(",{}", param(&t.params, n).map(|v| cell(v, quoted)).unwrap_or_default())).collect();
         let words = |w: &Option<Arc<str>>| quoted(&escape(w.as_deref().unwrap_or_default()));
         let _ = writeln!(
             out,
